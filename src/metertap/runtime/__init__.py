@@ -1,1 +1,1 @@
-"""Runtime: the tap, its pipeline to OpenTelemetry, and what it tells of itself."""
+"""Runtime: the tap, its pipeline to OpenTelemetry, and its diagnosis."""

@@ -1,6 +1,6 @@
-"""Alerts of this process: evaluated by a thread at intervals, shown, and told to receivers.
+"""Alerts of this process: a thread evaluates them at intervals, and tells receivers.
 
-The thread exists only where alerts are configured, somebody can see them, and a tool or cache was
+The thread exists only if alerts are configured, somebody can see them, and a tool or cache was
 used.
 """
 
@@ -25,11 +25,11 @@ from metertap_exporters.alert_receivers.payloads import Sender
 from metertap_exporters.alert_receivers.receiver import ALERTMANAGER, WEBHOOK, Receiver
 
 _FLUSH_SECONDS = 0.5
-"""The longest that a shutdown waits for receivers."""
+"""The longest, in seconds, that a shutdown waits for receivers."""
 _BIND_SECONDS = 1.0
-"""The longest that is waited for the JSON endpoint's address."""
+"""The longest, in seconds, to wait for the JSON endpoint's address."""
 _MOST_TOLD = 10
-"""The most mistakes in the table that have a warning each."""
+"""The most mistakes in the table that get a warning each."""
 
 
 class AlertWatch:
@@ -84,7 +84,7 @@ class AlertWatch:
         }
 
     def flush(self, until: float) -> None:
-        """Stop evaluating, and wait for running posts to receivers, until `until` at most.
+        """Stop evaluating, and wait for posts to receivers that are in progress, until `until`.
 
         `until` is by the monotonic clock.
         """
@@ -94,12 +94,12 @@ class AlertWatch:
                 receiver.flush(max(0.0, until - time.monotonic()))
 
     def close(self) -> None:
-        """End, and wait half a second at most for receivers that are being told."""
+        """End, and wait half a second at most for posts in progress."""
         self.flush(time.monotonic() + _FLUSH_SECONDS)
         self.end()
 
     def end(self) -> None:
-        """Ask the threads of this and of the receivers to end, and return at once."""
+        """Ask this watch's and the receivers' threads to end, and return at once."""
         self._recorder.forget_activity_callback(self._begin)
         self._stop.set()
         for receiver in self.receivers:
@@ -112,10 +112,10 @@ class AlertWatch:
         self._before = counters.Counters()
 
     def sender(self) -> Sender:
-        """Name this process for receivers, in the same way after a restart.
+        """The name of this process for receivers, which is the same after a restart.
 
-        `service.instance.id` where the operator gave one; else the machine, and the port of the
-        JSON endpoint, which is what tells several processes of a service apart.
+        `service.instance.id` if the operator gave one; else the machine with the port of the JSON
+        endpoint, which distinguishes processes of one service.
         """
         if self._sender is None:
             given = self._settings.resource_from_environment.get("service.instance.id")
@@ -141,7 +141,7 @@ class AlertWatch:
     def _run(self, stop: threading.Event) -> None:
         with faults.guarded("alerts"):
             if self.receivers:
-                self.sender()  # At the end, the address of the page may be gone.
+                self.sender()  # later, the address of the page may be gone
             every = self._settings.alert_every
             evaluator = Evaluator(self.thresholds, every, self._started, self._before)
             due = time.monotonic() + every
@@ -166,13 +166,13 @@ def watch(
     page: Callable[[float], str | None],
     is_seen: bool,
 ) -> AlertWatch | None:
-    """Make what evaluates the configured alerts; None where nobody would learn of them."""
+    """Return the watch of the configured alerts; None if nobody would learn of them."""
     made = AlertWatch(settings, recorder, service, page)
     return made if made.receivers or is_seen else None
 
 
 def usable(table: Mapping[str, Any]) -> Thresholds:
-    """Read the thresholds of the table; for what cannot be used, warn once and take the default."""
+    """Read the thresholds of the table; an unusable one is a warning, and the default applies."""
     try:
         return thresholds.read(table)
     except BadThresholds as error:
@@ -181,7 +181,7 @@ def usable(table: Mapping[str, Any]) -> Thresholds:
 
 
 def _tell(messages: Sequence[str]) -> None:
-    """Warn of each mistake once; of many, only of the first."""
+    """Warn of each mistake once; if there are many, only of the first."""
     for message in messages[:_MOST_TOLD]:
         faults.warn_once(f"alerts.{message}", "alerts.%s (the default is used)", message)
     more = len(messages) - _MOST_TOLD
@@ -190,7 +190,7 @@ def _tell(messages: Sequence[str]) -> None:
 
 
 def _without_bad(table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
-    """Copy a table without the keys whose values cannot be used."""
+    """Copy a table without keys whose values are unusable."""
     kept: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""One line on stderr that says where the live page is, once something can be seen there."""
+"""One line on stderr with the address of the live page, once there is something to see."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _JOINED = (
     f"(OTEL_SERVICE_NAME=NAME tells them apart; {_HIDES})"
 )
 _told: set[str] = set()
-"""Lines that this process has written."""
+"""Lines that this process has printed."""
 
 
 class Announcement:
-    """Tells the address of the page when the first tool or cache is seen.
+    """Prints the address of the page when the first tool or cache appears.
 
-    It is told once for all processes that run the same program, such as the workers of a server,
-    and not where the program's own log has it already. Nor is it told by `python -c`: what such a
-    command writes is read by another program more often than by a person.
+    Once for all processes of one program, such as the workers of a server, and not if the program's
+    own log has shown the address. `python -c` prints nothing: other programs read its output more
+    often than people do.
 
-    A process that was started for itself, and answers together with others, says so.
+    A process that was started by itself, but answers together with others, prints that.
     """
 
     def __init__(self, address: Callable[[], str | None], joined: Callable[[], str | None]) -> None:
-        """Ask `address` for the page's; None while there is none.
+        """Take functions: `address` returns the page's address, or None while there is none.
 
-        Then `joined` is asked what there is to say of the process that answers for this one.
+        `joined` then returns a sentence about the process that answers for this one, if one does.
         """
         self._address = address
         self._joined = joined
@@ -51,7 +51,7 @@ class Announcement:
             state.recorder().on_activity(self._seen)
 
     def forked(self) -> None:
-        """Begin again in a forked child, which has an address of its own."""
+        """Begin again in a forked child, which has its own address."""
         self._begin_anew()
         self.watch()
 
@@ -60,7 +60,7 @@ class Announcement:
         state.recorder().forget_activity_callback(self._seen)
 
     def listens(self, *, is_logged: bool) -> None:
-        """Note that the page is there, and whether the program's log has shown its address.
+        """Note that the page is open, and whether the program's log has shown its address.
 
         Called by a thread that may wait for stderr.
         """
@@ -72,7 +72,7 @@ class Announcement:
     def _seen(self) -> None:
         self._is_due = True
         if self._is_there:
-            # A thread of its own: the program's must not wait for whoever reads its stderr.
+            # In a thread, so that the program need not wait for the reader of its stderr.
             threads.Thread(target=self._tell, name="metertap-announcement", daemon=True).start()
 
     def _tell(self) -> None:
@@ -84,16 +84,16 @@ class Announcement:
                 if line is None or self._is_told:
                     return
                 self._is_told = True
-            # A notebook begins again in a later cell, mostly at the same address.
+            # A notebook may begin again in a later cell, mostly at the same address.
             if not self._is_logged and line not in _told and _is_first():
                 _told.add(line)
                 _write(f"metertap: {line}\n")
 
 
 def joined(workers: str | None, service: str) -> str | None:
-    """Say which process answers for this one, of the `workers` of a service; None if none does.
+    """Return which process answers for this one among the `workers` of a service; None if none.
 
-    Workers that a master of theirs started are silent, since that is what they are for.
+    Workers that their master has started print nothing: answering together is their purpose.
     """
     if workers is None or not program.is_started_for_itself():
         return None
@@ -107,7 +107,7 @@ def joined(workers: str | None, service: str) -> str | None:
 def _is_first() -> bool:
     try:
         return running.is_first_to_tell(program.first_process())
-    except OSError:  # nothing can be noted anywhere, and so every worker tells
+    except OSError:  # nothing can be noted, so every worker prints
         return True
 
 
@@ -116,7 +116,7 @@ def _write(line: str) -> None:
     if stream is None:
         return
     if original is not None and stream is original:
-        # Past its buffer: Python aborts if it ends while a thread holds the lock of that.
+        # Not through its buffer: Python aborts if it ends while a thread holds the buffer's lock.
         os.write(original.fileno(), line.encode())
     else:
         stream.write(line)

@@ -1,13 +1,13 @@
-"""Measuring without OpenTelemetry, until the first thing is measured.
+"""Measuring without importing OpenTelemetry, until the first measurement.
 
 Importing OpenTelemetry's SDK takes longer than most programs take to start, and a program that
-never calls a tool has no use for it. So a process in which nobody can look yet (no endpoint is to
-listen, nothing is pushed) begins asleep: durations are kept as they are, and the pipeline that is
-made later begins with them.
+never calls a tool has no use for it. So a process that nobody can look at yet (no endpoint is to
+listen, nothing is pushed) begins asleep: durations are kept in a journal, and the pipeline begins
+with them when it is made.
 
-No import is done by a thread of ours: a child that is forked meanwhile could never import the same,
-and an import that the program does at that time could fail. In an event loop the import waits for a
-moment, so that the first answer, to MCP's `initialize` for example, is not kept waiting for it.
+Metertap's own threads never import: a child that is forked meanwhile could never import the same
+modules, and an import of the program at that time could fail. In an event loop the import is
+delayed for a moment, so that the first answer, such as MCP's to `initialize`, need not wait for it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _USES_OF_THE_SDK = (
     "metertap_exporters.otlp_delivery",
     "metertap_exporters.prometheus",
 )
-"""Modules of ours that import it. A pipeline that is made meanwhile would need them half made."""
+"""Metertap's modules that import it. A pipeline made meanwhile would find them half imported."""
 _WEB_SERVERS = (
     "daphne.server",
     "granian.server",
@@ -48,18 +48,18 @@ _WEB_SERVERS = (
     "waitress.server",
     "werkzeug.serving",
 )
-"""Modules that are imported when a program begins to serve: it may be scraped while it is idle.
+"""Modules that a program imports when it begins to serve: it may be scraped before its first call.
 
-The package uvicorn is imported by libraries that serve nothing, mcp's own among them.
+The package uvicorn itself is no sign: libraries that serve nothing import it, such as mcp.
 """
 _LOOP_SECONDS = 0.1
-"""How long the event loop is left to answer the request that is measured first."""
+"""How long, in seconds, the event loop may answer the first measured request before the import."""
 _MOST_KEPT = 10_000
-"""Durations that are kept before the pipeline is made at once."""
+"""The most durations that are kept before the pipeline is made."""
 
 
 def may_sleep(settings: Settings, caller: Caller) -> bool:
-    """Return whether nobody can look at this process, or gets anything of it, before it records."""
+    """Return whether nobody can look at this process, or gets data from it, before it records."""
     if settings.otlp or settings.has_alerts or not sys.modules.keys().isdisjoint(_SDK):
         return False
     if not _can_be_imported(_SDK[0]):
@@ -80,17 +80,17 @@ def _opens_at_once(label: str, settings: Settings, caller: Caller) -> bool:
 
 
 def _can_be_imported(module: str) -> bool:
-    """Return whether the module is there, so that no later import fails. It is not imported."""
+    """Return whether the module exists, without importing it: no later import should fail."""
     try:
         return util.find_spec(module) is not None
-    except Exception:  # of whatever import hook the environment has
+    except Exception:  # raised by any import hook of the environment
         return False
 
 
 class Asleep:
-    """The stand-in for the pipeline from `start` to `end`. It calls `wake` when it is time to end.
+    """The stand-in for the pipeline, from `start` to `end`. It calls `wake` when it must end.
 
-    `journal` has what was kept before.
+    `journal` has durations that were kept before.
     """
 
     def __init__(self, wake: Callable[[], None], journal: Journal | None = None) -> None:
@@ -100,7 +100,7 @@ class Asleep:
         self.journal = journal or Journal(UNTIL_AWAKE)
 
     def start(self) -> None:
-        """Keep what is recorded, and wake when it is time to."""
+        """Keep what is recorded, and wake when the pipeline is needed."""
         self._recorder.instruments = (self.journal,)
         for module in _SDK:
             imports.watch(module, self._sdk_imported)
@@ -111,7 +111,7 @@ class Asleep:
             self._serves(None)
 
     def end(self) -> Journal:
-        """Keep nothing more; return what was kept."""
+        """Return what was kept, and keep nothing more."""
         self._recorder.forget_record_callback(self._recorded)
         self._recorder.forget_activity_callback(self._wake)
         for module in _SDK:
@@ -134,14 +134,14 @@ class Asleep:
         self._recorder.on_activity(self._wake)
 
     def _recorded(self) -> None:
-        """Wake at once, or in a moment where an event loop runs. Called again and again."""
+        """Wake at once, or soon if an event loop runs. May be called again."""
         if self._due is None and self._wakes_later():
             self._due = time.monotonic() + 2 * _LOOP_SECONDS
         elif self._due is None or time.monotonic() > self._due or self.journal.count > _MOST_KEPT:
             self._wake()
 
     def _wakes_later(self) -> bool:
-        """Have the event loop of this thread start the pipeline soon; False if there is none."""
+        """Have the event loop of this thread wake soon; return False if no loop runs."""
         asyncio = sys.modules.get("asyncio")
         if asyncio is None:
             return False

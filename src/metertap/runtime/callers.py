@@ -12,11 +12,11 @@ from metertap.settings import program
 
 _COMMANDS = ("metertap.cli.", "metertap.testing.")
 _OURS = "metertap."
-"""Callers of our own package act for the operator: `metertap run`, OpenTelemetry's loader."""
+"""Modules of metertap act for the operator: `metertap run`, OpenTelemetry's loader."""
 
 
 class Caller(NamedTuple):
-    """A module that calls, and the place of the call in it."""
+    """A calling module, and the place of the call in it."""
 
     module: str
     place: tuple[str, int]
@@ -24,20 +24,20 @@ class Caller(NamedTuple):
 
     @property
     def is_ours(self) -> bool:
-        """Whether the call comes from metertap itself, and so from the operator."""
+        """Whether the call comes from metertap, and so from the operator."""
         return is_ours(self.module)
 
     @property
     def is_command(self) -> bool:
-        """Whether the call comes from metertap itself, to look at this very process."""
+        """Whether a command of metertap calls, to look at its own process."""
         return self.module.startswith(_COMMANDS)
 
     @property
     def is_application(self) -> bool:
-        """Whether the module is the program's own.
+        """Whether the module belongs to the program itself.
 
-        The program's own is `__main__`, what is not installed among packages, and what lies beside
-        the module or script that is run.
+        These are `__main__`, modules that are not installed among packages, and those beside the
+        module or script that is run.
         """
         if self.is_ours:
             return False
@@ -52,9 +52,9 @@ class Caller(NamedTuple):
 
     @property
     def owner(self) -> str:
-        """The name of the code that calls: empty for the application, with all of its modules.
+        """The owner of the calling code: empty for the application, all of its modules together.
 
-        A library is named by its package, or by the part of a namespace that it has to itself.
+        A library's owner is its package, or its own part of a namespace package.
         """
         if self.is_application:
             return ""
@@ -65,15 +65,15 @@ class Caller(NamedTuple):
 
 
 def is_ours(module: str) -> bool:
-    """Return whether a module is metertap's, whose calls are the operator's."""
+    """Return whether a module is metertap's, which acts for the operator."""
     return module.startswith(_OURS)
 
 
 def caller_of(frame: FrameType) -> Caller:
-    """Return the caller that runs in `frame`."""
+    """Return the caller whose code runs in `frame`."""
     found = frame.f_globals
     file = found.get("__file__")
-    # What is typed line by line, or cell by cell, is one place: each cell has a file of its own.
+    # Lines typed at a prompt, and cells of a notebook, are one place: each has a file of its own.
     is_typed = file is None or frame.f_code.co_filename.startswith("<")
     return Caller(
         module=str(found.get("__name__", "__main__")),

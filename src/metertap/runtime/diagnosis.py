@@ -1,4 +1,4 @@
-"""The report of `metertap doctor`. It contains no key, argument or secret."""
+"""The report of `metertap doctor`. It contains no keys, arguments or secrets."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def diagnose(
     *,
     active: bool,
 ) -> dict[str, Any]:
-    """Collect settings and who set them, what is patched, where records go, what was swallowed.
+    """Collect settings and their origins, patches, the targets of records, and swallowed faults.
 
-    A fault of ours costs the part at which it happens: then there is nothing to tell of that.
+    A fault leaves out the part at which it happens.
     """
     parts: dict[str, tuple[Callable[[], Any], Any]] = {
         "service": (lambda: pipeline().service(), {}),
@@ -82,7 +82,7 @@ def diagnose(
             name: faults.kept(f"diagnosis.{name}", make, otherwise)
             for name, (make, otherwise) in parts.items()
         },
-        "faults": faults.fault_counts(),  # last: those of the lines above are among them
+        "faults": faults.fault_counts(),  # last, so that faults of the lines above are included
     }
 
 
@@ -114,7 +114,7 @@ def _endpoints(pipeline: Pipeline) -> list[dict[str, str | None]]:
 
 def _plain(value: object) -> object:
     if isinstance(value, Address | Secret | Path):
-        return str(value)  # of addresses and tokens, the part that is not secret
+        return str(value)  # the part of addresses and tokens that is not secret
     if isinstance(value, str):
         return without_secrets(value)
     return sorted(value) if isinstance(value, frozenset) else value
@@ -129,7 +129,7 @@ def _provider(pipeline: Pipeline) -> str | None:
 
 
 def _unknown_names(settings: Settings) -> list[str]:
-    """Warn of lines by which any value of an argument may become the name of a tool."""
+    """Return warnings of lines that let any value of an argument become a tool's name."""
     return [
         f"{target}: values of an argument become names of tools, whatever they are; "
         "known = … says which names there are"
@@ -141,7 +141,7 @@ def _unknown_names(settings: Settings) -> list[str]:
 
 
 def _relative_file() -> list[str]:
-    """Warn of a configuration file that is another one in another working directory."""
+    """Return a warning of a configuration file whose path depends on the working directory."""
     named = config_file_named()
     if not named or is_in_full(named):
         return []
@@ -152,7 +152,7 @@ def _relative_file() -> list[str]:
 
 
 def _no_tool() -> list[str]:
-    """Say what becomes a tool, where only caches are measured."""
+    """Return advice on what counts as a tool, if only caches are measured."""
     figures = state.recorder().figures()
     return [NO_TOOL] if figures.caches and not figures.tools and not figures.operations else []
 
@@ -160,7 +160,7 @@ def _no_tool() -> list[str]:
 def _decorated() -> list[dict[str, Any]]:
     """List the functions that are decorated as tools, and their calls in this process.
 
-    Those that a patch counts are among them.
+    Calls that a patch counts are included.
     """
     calls = Counter(state.recorder().duplicates)
     for tool in state.recorder().figures(caches=False).tools:
@@ -172,7 +172,7 @@ def _decorated() -> list[dict[str, Any]]:
 
 
 def _never_called() -> list[str]:
-    """Name the decorated tools that were not called here, where something else was measured."""
+    """Name decorated tools that were not called here, if something else was measured."""
     figures = state.recorder().figures()
     called = any(tool.active or any(tool.counts.values()) for tool in figures.tools)
     never = [
@@ -189,7 +189,7 @@ def _instrumentations(enabled: bool) -> list[dict[str, Any]]:
     import metertap_instrumentation
 
     metertap_instrumentation.check()
-    is_there = functools.cache(_is_there)  # several patch sets wait for parts of one package
+    is_there = functools.cache(_is_there)  # several patch sets wait for modules of one package
     return [
         {
             "name": item.name,
@@ -222,13 +222,13 @@ def _waits_in_vain(patch_set: PatchSet, is_there: Callable[[str], bool]) -> str 
 
 
 def _is_there(package: str) -> bool:
-    with faults.guarded("diagnosis"), contextlib.suppress(ValueError):  # a module without a spec
+    with faults.guarded("diagnosis"), contextlib.suppress(ValueError):  # no spec
         return util.find_spec(package) is not None
     return True
 
 
 def _caches() -> list[dict[str, Any]]:
-    """List every cache that was seen, how it is counted, and the figures that it does not have."""
+    """List all caches, how each is counted, and which figures it lacks."""
     return [
         {
             "name": cache.name,

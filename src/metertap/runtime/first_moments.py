@@ -1,4 +1,4 @@
-"""The first moments of an end: another signal that comes in them asks for nothing new."""
+"""The first moments of an end, in which another signal asks for nothing new."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ _STEP_SECONDS = 0.02
 
 
 class FirstMoments:
-    """Tell, by `are_over`, whether a tenth of a second has passed since this was made.
+    """Tells by `are_over` whether a tenth of a second has passed since its creation.
 
-    `timeout` of coreutils sends each signal to its child and then to its group, in which the child
-    is. The clock does not tell which signals come so soon: a process may stand still (a quota of
-    the processor's time, SIGSTOP, an import that holds the interpreter's lock), and handles after
-    that what was sent long before. So a thread counts steps, which wait while the process does.
+    `timeout` of coreutils sends each signal to its child, and then to its process group, which
+    includes the child. Signals that came that close cannot be told by the clock: a process may
+    stand still (a quota of processor time, SIGSTOP, an import that holds the interpreter's lock)
+    and handle them long after. So a thread counts steps, which stand still together with the
+    process.
     """
 
     def __init__(self) -> None:
@@ -25,12 +26,12 @@ class FirstMoments:
         self._ended = _thread.allocate_lock()
         self._ended.acquire()
         self._counted: _thread.LockType | None = None
-        with suppress(RuntimeError):  # there are no threads while Python 3.12 ends
-            # Not a Thread: the main thread may hold the lock of those.
+        with suppress(RuntimeError):  # no thread can start while Python 3.12 finalises
+            # Not a Thread: the main thread may hold the locks of that class.
             self._counted = signal_mask.start(self._count)
 
     def end(self) -> None:
-        """Let them be over now, and wait until the thread that counts has ended."""
+        """End them now, and wait for the end of the counting thread."""
         self._ended.release()
         if self._counted is not None:
             self._counted.acquire(timeout=1.0)

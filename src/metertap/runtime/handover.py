@@ -1,4 +1,4 @@
-"""State that passes from one pipeline to the next."""
+"""State that one pipeline hands over to the next."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 class Handover(NamedTuple):
-    """State of a provider's instruments that those of a later provider continue from."""
+    """State from which the instruments of a new provider continue."""
 
     journal: Journal | None = None
-    """Durations that nobody got, which go along."""
+    """Durations that no collector got, which the new instruments get."""
     observed: Observed | None = None
     """Counts that a collector got, which must not reach it again."""
 
     def give(self, instruments: OtelInstruments) -> None:
-        """Let `instruments` begin where the earlier ones ended."""
+        """Let `instruments` continue from this state."""
         if self.observed is not None:
             instruments.start_after(self.observed)
         elif self.journal is not None:

@@ -1,8 +1,8 @@
-"""Signal handlers of metertap's own, which the program does not see.
+"""Signal handlers of metertap that the program does not see.
 
-Metertap handles a signal where nobody else does. A program that asks who handles it, to call that
-from a handler of its own or to put it back, is to find what it would find without metertap: with
-another answer it may call a handler that returns, where it would have ended itself.
+Metertap handles a signal only where the program does not. A program that asks for the handler, to
+call it from its own or to put it back, must find what it would find without metertap. With another
+answer it might call a handler that returns, where it would have ended itself.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from metertap.runtime.signals import handle, handler_of
 
 
 class HiddenHandlers:
-    """Stand in for the default action of signals, from `take` to `leave`.
+    """Handle signals that have the default action, hidden from the program, from `take` to `leave`.
 
-    In the process that took them, whoever asks for the handler is told that there is none, and
-    whoever puts the default action back gets `handler`.
+    In the process that took a signal, a program that asks for its handler is told SIG_DFL, and one
+    that sets SIG_DFL gets `handler`.
     """
 
     def __init__(self, handler: Callable[[int, FrameType | None], None]) -> None:
         self._handler = handler
         self._taken: dict[int, int] = {}
-        """The process that took each signal: a forked child that wants the default gets that."""
+        """The process that took each signal: a forked child that sets SIG_DFL gets just that."""
         self._patches = PatchSet(
             "signal", [Target("getsignal", self._getsignal), Target("signal", self._signal)]
         )
@@ -42,12 +42,12 @@ class HiddenHandlers:
         self._taken[number] = os.getpid()
 
     def leave(self) -> None:
-        """Show everything, and put nothing in the place of a default action any more."""
+        """Hide nothing any more, and set SIG_DFL where the program asks for it."""
         self._taken.clear()
         self._patches.uninstall()
 
     def in_force(self) -> list[int]:
-        """List the signals that are handled now: a program may have put its own handler there."""
+        """List the taken signals that the program has not given a handler of its own."""
         return [number for number in self._taken if self._is_ours(handler_of(number))]
 
     def _is_ours(self, handler: object) -> bool:
@@ -57,7 +57,7 @@ class HiddenHandlers:
         return signal.SIG_DFL if self._is_ours(handler) else handler
 
     def _stands_for_default(self, args: tuple[Any, ...]) -> bool:
-        """Return whether `signal.signal` is asked for a default action that is ours."""
+        """Return whether `signal.signal` is asked for SIG_DFL on a signal that was taken."""
         if len(args) != 2 or not isinstance(args[0], int) or args[1] is not signal.SIG_DFL:
             return False
         return self._taken.get(args[0]) == os.getpid()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from metertap_exporters.json.shape import Document
 
 _TOLD = {"json": (SHOWS, "/"), "prometheus": ("Prometheus at %s", "/metrics")}
-"""The log line of an endpoint that listens, and the path of it that is named."""
+"""The log line of an endpoint that listens, and the path that it names."""
 
 
 class MeasuredProcess:
@@ -38,7 +38,7 @@ class MeasuredProcess:
         self._caller = caller
         self.settings = state.settings()
         self.notes: list[str] = []
-        """Decisions that `metertap doctor` shows."""
+        """Decisions to be shown by `metertap doctor`."""
         self.is_active = False
         """Whether anything is patched and recorded."""
         self.watch: AlertWatch | None = None
@@ -48,13 +48,13 @@ class MeasuredProcess:
         self._leaving = Leaving(running.unregister, self._list_again)
         self._register: Callable[[], Path] | None = None
         self._entry: Path | None = None
-        """The file by which this process is listed."""
+        """The file that lists this process."""
         self._announcement = Announcement(lambda: self.page_within(0), self._joined)
 
     @property
     @abstractmethod
     def pipeline(self) -> Pipeline:
-        """The target of records. It is made at the first access."""
+        """The target of records, made on first access."""
 
     @property
     def json_url(self) -> str | None:
@@ -96,7 +96,7 @@ class MeasuredProcess:
         )
 
     def alerts(self) -> list[dict[str, Any]] | None:
-        """Return the alerts that are pending, fire or have just resolved, if any are configured."""
+        """Return alerts that are pending, firing or just resolved; None if none are configured."""
         return self.watch.alerts() if self.watch is not None and self.is_active else None
 
     def is_starting(self) -> bool:
@@ -109,7 +109,7 @@ class MeasuredProcess:
         return self.pipeline.where_prometheus_is()
 
     def opens_at_once(self, endpoint: Endpoint) -> bool:
-        """Return whether `endpoint` is to listen before anything is measured."""
+        """Return whether `endpoint` is to listen before the first measurement."""
         return opens_at_once(
             is_known=endpoint.port != 0 or endpoint.socket is not None,
             explicit=endpoint.explicit,
@@ -117,12 +117,12 @@ class MeasuredProcess:
         )
 
     def note(self, text: str) -> None:
-        """Keep a decision that `metertap doctor` shows."""
+        """Keep a decision for `metertap doctor`."""
         if text not in self.notes:
             self.notes.append(text)
 
     def settled(self, endpoint: Endpoint) -> None:
-        """List the process, now that `endpoint` listens or cannot."""
+        """Write the entry, now that `endpoint` listens, or cannot."""
         is_logged = endpoint.label == "json" and endpoint.url is not None and faults.shows_info()
         if endpoint.url is not None and self.settings.announce:
             told, path = _TOLD[endpoint.label]
@@ -130,7 +130,7 @@ class MeasuredProcess:
         service = self.service()
         json = self._made_json()
         workers = None if json is None else self._workers_of(endpoint)
-        # Both endpoints may bind at the same time, and what fails for one fails for the other.
+        # Both endpoints may bind at the same time, and an error is noted for both.
         with faults.guarded("listing"), self._registering:
             self._leaving.prepare()
             try:
@@ -150,7 +150,7 @@ class MeasuredProcess:
         self._announcement.listens(is_logged=is_logged)
 
     def _list_again(self) -> None:
-        """List the process once more if its entry was removed, as old temporary files are."""
+        """Write the entry again if it was removed, as cleaners of temporary files do."""
         with self._registering, contextlib.suppress(OSError):
             if self._register is not None and self._entry is not None and not self._entry.exists():
                 self._entry = self._register()
@@ -160,40 +160,40 @@ class MeasuredProcess:
         return None if pipeline is None or not endpoint.is_shared else pipeline.workers_key
 
     def _joined(self) -> str | None:
-        """Return what is told where another process answers for this one, as for its workers."""
+        """Return what to print if another process answers for this one, as a server's does."""
         json, pipeline = self._made_json(), self._pipeline
         if json is None or pipeline is None or json.endpoint.problem is not None:
             return None
         return joined(pipeline.workers_key, self.service().get("name", running.UNNAMED))
 
     def _made_json(self) -> JsonSnapshot | None:
-        """Return the JSON view if there is one, without waiting for a thread that closes it.
+        """Return the JSON view, if there is one, without waiting for a thread that closes it.
 
-        That thread waits for the one that serves, which asks this.
+        That thread waits for the serving thread, which calls this.
         """
         return None if self._pipeline is None else self._pipeline.json
 
     def _list_unserved(self) -> None:
-        """List the process as measured, before anything is seen or where nothing is served."""
+        """Write an entry for a process without an endpoint, or before there is anything to see."""
         if self._caller.is_command or self.json_url is not None:
             return
         reason = "its JSON endpoint is switched off"
         if self.settings.json_endpoint or (self._pipeline and self._pipeline.json):
             reason = listing.NO_PAGE_YET
         self._leaving.renew()
-        # Where nothing can be listed, whoever opens an endpoint says so.
+        # If nothing can be listed, opening an endpoint reports it.
         with self._registering, contextlib.suppress(OSError):
             running.register_unserved(self.service().get("name", running.UNNAMED), reason)
 
     def page_within(self, seconds: float) -> str | None:
-        """Return the address of the page, once it is open or after `seconds` at most."""
+        """Return the address of the page, once it is open; None after `seconds`."""
         json = self._made_json()
         url = None if json is None else json.endpoint.wait(seconds)
-        return url if url and url.startswith("http") else None  # a socket has no page
+        return url if url and url.startswith("http") else None  # a Unix socket has no page
 
 
 def _access(endpoint: Endpoint) -> dict[str, Any]:
-    """Return what a client of this user needs to get in: names of files, never their contents."""
+    """Return what a client of the same user needs for access: file names, never their contents."""
     access = endpoint.access
     files = {"token_file": access.token_file, "certificate_file": access.certfile}
     found = {name: str(path) for name, path in files.items() if path is not None}
@@ -205,7 +205,7 @@ def document(
     service: Callable[[], dict[str, str]],
     alerts: Callable[[], list[dict[str, Any]] | None] = lambda: None,
 ) -> Document:
-    """Build the JSON document without a view, and so without what others measured. Never raises."""
+    """Build the JSON document without a view, so without other instrumentations. Never raises."""
     with faults.guarded("document"):
         from metertap_exporters.json.document import outline, with_entries
 

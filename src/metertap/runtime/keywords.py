@@ -1,4 +1,4 @@
-"""The keywords of one call of `instrument()`, compared with what is in force already."""
+"""The keywords of one call of `instrument()`, compared with the settings in force."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def are_ignored(
     decided: Mapping[str, Any],
     because: str,
 ) -> bool:
-    """Warn once of the keywords of `caller` that have no effect because of another call.
+    """Warn once of keywords of `caller` that have no effect, because another call decided.
 
-    That call has `decided` by its own keywords. Return whether there are any.
+    `decided` is that other call. Return whether there are such keywords.
     """
     wanted = settings.read(asked)
     lost = [
@@ -42,7 +42,7 @@ def are_ignored(
         lost.append(_PROVIDER)
     if lost:
         ignored = ", ".join(lost)
-        # A person may try other keywords in the next cell; a library says the same each time.
+        # A person may try other keywords in the next cell; a library asks for the same each time.
         which = ignored if caller.is_application else ""
         faults.warn_once(
             f"instrument {caller.module} {which}",
@@ -56,13 +56,13 @@ def are_ignored(
 
 
 def meter_provider(asked: Mapping[str, Any]) -> MeterProvider | None:
-    """Return the provider that a call names; what is none is one warning."""
+    """Return the meter provider among the keywords; an object of another type is one warning."""
     given = asked.get(_PROVIDER)
     if given is None:
         return None
     from opentelemetry.metrics import MeterProvider
 
-    # Not isinstance: it asks the object, and this may be any object.
+    # Not isinstance, which would ask the object's own `__class__`.
     if issubclass(type(given), MeterProvider):
         provider: MeterProvider = given
         return provider

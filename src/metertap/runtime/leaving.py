@@ -1,4 +1,4 @@
-"""Keeping this process in the listing, and taking it out as it ends, though its folder may hang."""
+"""Listing this process until it ends, without waiting long for a folder that hangs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from metertap import faults, locks, threads
 from metertap.runtime import listing
 
 _LOOK_SECONDS = 10.0
-"""The time between two looks whether the entry is still there."""
+"""Seconds between two checks that the entry still exists."""
 
 
 class Leaving:
-    """Calls `leave` once somebody asks for it, and waits for that a moment at most.
+    """Calls `leave` when asked, and waits for it a moment at most. Until then it calls `look`.
 
-    Until then its thread calls `look` now and then.
+    `look` is called every few seconds.
 
-    Python 3.12 and later start no thread while the process ends. So where the process has threads
-    of ours anyway, `prepare` starts one that waits until it is asked.
+    Python 3.12 and later start no thread while they finalise. So in a process that has threads of
+    metertap anyway, `prepare` starts one that waits until it is asked.
     """
 
     def __init__(self, leave: Callable[[], None], look: Callable[[], object]) -> None:
@@ -29,22 +29,22 @@ class Leaving:
         self.begin()
 
     def begin(self) -> None:
-        """Begin anew, as in a forked child, which has no thread."""
+        """Begin anew, as in a forked child, which has no threads."""
         self._asked = locks.event()
         self._done = locks.event()
         self._thread: threading.Thread | None = None
 
     def renew(self) -> None:
-        """Note that there is something to leave, where it was left before.
+        """Note that there is something to leave again.
 
-        A thread that waits to be asked is kept: one that nobody asks any more would be waited for
-        as the process ends.
+        A thread that already waits is kept: another one in its place would never be asked, and
+        Python would wait for it at the end.
         """
         if self._asked.is_set():
             self.begin()
 
     def prepare(self) -> None:
-        """Start a thread that waits until it is asked. Not safe for several threads at once."""
+        """Start the thread that waits until it is asked. Not safe for several threads at once."""
         if self._thread is None or self._asked.is_set():
             self.begin()
             thread = threads.Thread(
@@ -53,7 +53,7 @@ class Leaving:
                 name="metertap-listing",
                 daemon=True,
             )
-            with suppress(RuntimeError):  # it is listed while the process ends already
+            with suppress(RuntimeError):  # listed while Python finalises
                 thread.start()
                 self._thread = thread
 

@@ -1,7 +1,7 @@
-"""Writing what this process says of itself into the folder in which processes are listed.
+"""Writing the entry of this process in the folder that lists running processes.
 
-`metertap run` does so before anything of the program is imported, so this module imports nothing
-that takes time.
+`metertap run` writes it before any module of the program is imported, so this module imports only
+what is quick to import.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 UNSERVED = ".unserved"
-"""The suffix of the file of a process that is measured but does not answer; it says why."""
+"""The suffix of the file of a measured process that does not answer; the file says why."""
 NO_PAGE_YET = "its page opens a moment after its first tool or cache"
-"""The reason why a process does not answer yet, before its first tool or cache and just after."""
+"""The reason before the first tool or cache, and a moment after."""
 BRIEFLY_SECONDS = 0.2
 FRESH = ".new"
-"""The suffix of a file that is being written."""
+"""The suffix of a file while it is written."""
 
 
 def write(suffix: str, text: str) -> str:
-    """Write the file of this process and return its path; its readers never see half of it.
+    """Write the file of this process and return its path; readers never see half of it.
 
     Not safe for several threads at once. Raises OSError where nothing can be written.
     """
@@ -34,7 +34,7 @@ def write(suffix: str, text: str) -> str:
         os.unlink(whole + FRESH)
     except FileNotFoundError:
         pass
-    with open(whole + FRESH, "x", encoding="utf-8") as file:  # "x" follows no link
+    with open(whole + FRESH, "x", encoding="utf-8") as file:  # "x" does not follow a link
         file.write(text)
     os.replace(whole + FRESH, whole + suffix)
     return whole + suffix
@@ -43,8 +43,8 @@ def write(suffix: str, text: str) -> str:
 def briefly(do: Callable[[], object], seconds: float = BRIEFLY_SECONDS) -> None:
     """Do something in the folder as the process ends, and wait for it `seconds` at most.
 
-    The folder may lie on a file system that hangs. Python 3.12 and later start no thread while the
-    process ends; there it is done at once. Errors of the system are passed over.
+    The folder may be on a file system that hangs. Python 3.12 and later start no thread while they
+    finalise; there it is done without a limit. Errors of the system are ignored.
     """
 
     def tell() -> None:
@@ -62,10 +62,10 @@ def briefly(do: Callable[[], object], seconds: float = BRIEFLY_SECONDS) -> None:
 
 
 def start_of(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot; None where the system hides it."""
+    """Return a process's start in clock ticks since boot; None if the system does not tell."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # The name of the program comes before, in parentheses, and may have any character.
+            # The program's name comes before, in parentheses, and may contain any character.
             return int(file.read().rpartition(b")")[2].split()[19])
     except (OSError, ValueError, IndexError):
         return None

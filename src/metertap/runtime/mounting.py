@@ -1,7 +1,7 @@
-"""The page, the JSON document and Prometheus's text as a part of the program's own web server.
+"""The page, the JSON document and Prometheus's text as part of the program's own web server.
 
-There they are behind the program's own authentication. Nothing listens on a port of its own where
-`instrument(json_endpoint=False)` says so.
+There, the program's own authentication protects them. `instrument(json_endpoint=False)` opens no
+port beside.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ _PROMETHEUS = "/prometheus"
 def wsgi_app() -> WsgiApp:
     """Return a WSGI application that serves the page, the JSON document and Prometheus's text.
 
-    It has the page at `/`, JSON at `/metrics` and Prometheus's text at `/prometheus`, and at
-    `/metrics` for a Prometheus that asks. It checks nobody: put it behind what the program itself
-    checks. Make it once, where the program is made; any thread may call it.
+    The page is at `/`, JSON at `/metrics`, and Prometheus's text at `/prometheus`, and at
+    `/metrics` for a Prometheus that asks. It does not authenticate: put it behind what the program
+    itself checks. Make it once, where the program is set up; any thread may call it.
     """
     return _Mounted()
 
 
 def asgi_app() -> AsgiApp:
-    """Return the same as `wsgi_app` for ASGI: `app.mount("/metertap", metertap.asgi_app())`."""
+    """Return the same application for ASGI: `app.mount("/metertap", metertap.asgi_app())`."""
     return asgi(_Mounted())
 
 
 class _Mounted:
-    """A mounted application, which finds for each request what measures the program then."""
+    """A mounted application, which looks up the views in force at each request."""
 
     def __init__(self) -> None:
         with faults.guarded("mounting"):
@@ -59,7 +59,7 @@ class _Mounted:
         """Return an answer, or the application that gives one."""
         path = environ.get("PATH_INFO", "")
         installation = tap.installation()
-        if not path:  # what the page loads stands below its address
+        if not path:  # without the slash, what the page loads would be looked for beside it
             return _to_slash(environ)
         if installation is None or not installation.is_active:
             return json_error(503, "nothing is measured: metertap.instrument() was not called")
@@ -72,7 +72,7 @@ class _Mounted:
 
 
 def _to_slash(environ: Mapping[str, Any]) -> Response:
-    # A path, whatever a client wrote: with two slashes it would be another host's address.
+    # Only a path, whatever the client wrote: with two slashes it would be another host's address.
     name = quote(str(environ.get("SCRIPT_NAME", "")), encoding="latin-1", errors="replace")
     address = "/" + f"{name}/".lstrip("/")
     return Response(307, "text/plain", b"", (("Location", address),))

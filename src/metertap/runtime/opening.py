@@ -1,8 +1,8 @@
-"""The opening of endpoints: at once, or with the first measured call or lookup.
+"""When endpoints open: at once, or with the first measured call or lookup.
 
-Whoever scrapes a port that is known expects an answer from the start: a server that is idle is not
-down, and one whose instrumentation is broken has a diagnosis to show. Where a process is one of
-several that are started with the same port, those that measure nothing must leave it to the others.
+A scraper of a known port expects an answer from the start: an idle server is not down, and a broken
+instrumentation has a diagnosis to show. But of several processes that are started with the same
+port, those that measure nothing must leave it to the others.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _SUPERVISORS = {
     "werkzeug._reloader": "ReloaderLoop.restart_with_reloader",
     "watchfiles.run": "start_process",
 }
-"""Functions by which a process begins to start and restart others, which do the work."""
+"""Functions by which a process begins to start and restart others that do the work."""
 
 
 def opens_at_once(*, is_known: bool, explicit: bool, caller: Caller) -> bool:
-    """Return whether an endpoint is to listen before anything is measured.
+    """Return whether an endpoint is to listen before the first measurement.
 
-    So it is where the program itself called `instrument()`, and where the operator set the port. A
-    child of multiprocessing waits, since all of them are told the same port; so does a port that
-    is chosen by the system, which nobody can know before it is listed: `is_known` is False.
+    It is if the program itself called `instrument()`, or the operator set the port. Children of
+    multiprocessing wait, since all of them have the same port. A port that the system chooses
+    waits, too (`is_known` is False): nobody can know it before it is listed.
     """
     if not is_known or _is_child() or caller.is_command:
         return False
@@ -49,13 +49,13 @@ def _is_child() -> bool:
     process = sys.modules.get("multiprocessing.process")
     if process is None:
         return False
-    # While it imports the program's main module, a child does not know its parent yet.
+    # A child that imports the program's main module does not know its parent yet.
     is_importing = getattr(process.current_process(), "_inheriting", False)
     return is_importing or process.parent_process() is not None
 
 
 class SupervisorWatch(PatchSet):
-    """Calls `supervises` when this process begins to supervise others by one kind of supervisor."""
+    """Calls `supervises` when this process begins to supervise others by one kind of function."""
 
     def __init__(self, module: str, function: str, supervises: Callable[[], None]) -> None:
         def begins(*_args: Any, **_kwargs: Any) -> None:
@@ -65,5 +65,5 @@ class SupervisorWatch(PatchSet):
 
 
 def supervisor_watches(supervises: Callable[[], None]) -> list[SupervisorWatch]:
-    """Make the watches for all supervisors that are known."""
+    """Return the watches for all known supervisors."""
     return [SupervisorWatch(*target, supervises) for target in _SUPERVISORS.items()]

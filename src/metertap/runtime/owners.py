@@ -1,4 +1,4 @@
-"""The application and libraries that asked for measuring, which share one installation."""
+"""The owners that have this process measured (application and libraries), on one installation."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _FORK_WAITS_SECONDS = 1.0
 
 
 class Owners(Generic[T]):
-    """The callers that have this process measured, and by whose settings."""
+    """The owners that have this process measured, and the caller whose settings are in force."""
 
     def __init__(self) -> None:
         self.lock = locks.rlock()
-        """Held by whoever calls `install` or `end`."""
+        """Held by callers of `install` and `end`."""
         self.installation: Installation | None = None
         self.taps: dict[str, T] = {}
-        """Taps by owner. The last one that ends, ends the installation."""
+        """Taps by owner. The end of the last one ends the installation."""
         self.decider = Caller("", ("", 0))
-        """Whose call of `instrument()` decided the settings."""
+        """The caller of `instrument()` that decided the settings."""
         self.asked: Mapping[str, Any] = {}
         """The keywords of that call."""
         self._fork = threading.local()
@@ -38,7 +38,7 @@ class Owners(Generic[T]):
     ) -> tuple[Installation, bool]:
         """Return the installation in force, and whether `asked` differ from its settings.
 
-        It is made or given other settings if the caller may decide them.
+        It is made, or replaced with other settings, if the caller may decide them.
         """
         provider = keywords.meter_provider(asked)
         owner = caller.owner
@@ -65,7 +65,7 @@ class Owners(Generic[T]):
         return self.installation, is_apart
 
     def end(self, owner: str) -> None:
-        """Forget the tap of `owner`; the last one takes the installation with it."""
+        """Forget the tap of `owner`; after the last one, end the installation."""
         del self.taps[owner]
         installation = self.installation
         if not self.taps and installation is not None:
@@ -76,7 +76,7 @@ class Owners(Generic[T]):
                 installation.shutdown()
 
     def before_fork(self) -> None:
-        """Wait for whoever instruments or shuts down: the child would inherit half of it."""
+        """Wait for threads that instrument or shut down: a child would inherit half of that."""
         self._fork.waited = self.lock.acquire(timeout=_FORK_WAITS_SECONDS)
         self._fork.installation = self.installation
         if self._fork.installation is not None:
@@ -84,7 +84,7 @@ class Owners(Generic[T]):
         forks.before_fork(_FORK_WAITS_SECONDS)
 
     def forked_in_parent(self) -> None:
-        """Let go of what `before_fork` waited for."""
+        """Release what `before_fork` waited for."""
         forks.forked_in_parent()
         if self._fork.installation is not None:
             self._fork.installation.forked_in_parent()

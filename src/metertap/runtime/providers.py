@@ -1,4 +1,4 @@
-"""The meter providers that were recorded to: their instruments, and their locks around a fork."""
+"""The instruments on each meter provider, and their locks around a fork."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from metertap.otel.by_provider import ByProvider
 from metertap.otel.instruments import OtelInstruments
 
 _WAIT_SECONDS = 1.0
-"""The longest that a fork waits for collections in progress."""
+"""The longest, in seconds, that a fork waits for collections in progress."""
 
-# A provider takes an observable instrument once and for good, so ours are made once for each.
+# A provider keeps an observable instrument for ever, so ours are made once for each provider.
 _instruments = ByProvider(OtelInstruments)
 _held: list[Any] = []
-"""Locks of collections that the fork in progress has to give back."""
+"""Locks of collections, held during the fork that this thread makes."""
 
 
 def instruments_of(provider: MeterProvider) -> OtelInstruments:
-    """Return our instruments on `provider`, made if there are none yet."""
+    """Return our instruments on `provider`; made on first use."""
     return _instruments.of(provider)
 
 
 def _before_fork() -> None:
-    """Wait for collections in progress: the child would inherit the locks that they hold."""
+    """Wait for collections in progress: the child would inherit their locks."""
     until = time.monotonic() + _WAIT_SECONDS
     for provider in _instruments.providers():
         lock = sdk.collecting(provider)

@@ -1,7 +1,7 @@
 """The readers that metertap adds to one meter provider, and the endpoints that serve them.
 
-A provider is given what it does not export already: the JSON view, Prometheus, OTLP. Readers that
-the SDK made by name (`OTEL_METRICS_EXPORTER=metertap_json`) are taken over as they are.
+A provider gets only what it does not export already: the JSON view, Prometheus, OTLP. Readers that
+the SDK made by name (`OTEL_METRICS_EXPORTER=metertap_json`) are used as they are.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 
 class Mounted(NamedTuple):
-    """The views that an application of the program's own serves."""
+    """The views that the program's own web application serves."""
 
     json: JsonSnapshot
     prometheus: PrometheusExporter
     join: Callable[[], None]
-    """A function to call before the views are asked, so that the workers answer together."""
+    """A function to call before the views answer, so that the workers answer together."""
 
 
 class Readers:
-    """Our readers on one provider at a time. Their endpoints outlive a change of provider."""
+    """Our readers on one provider at a time. Their endpoints stay when the provider changes."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -44,18 +44,18 @@ class Readers:
         self._recorder = state.recorder()
         self._provider: Any = None
         self._added: list[MetricReader] = []
-        self._endpoints: list[Endpoint] = []  # ours; not those of readers that the SDK made
+        self._endpoints: list[Endpoint] = []  # ours, and not those of readers that the SDK made
         self.json: JsonSnapshot | None = None
         self.prometheus: PrometheusExporter | None = None
         self.otlp: OtlpReader | None = None
         self.otlp_problem: str | None = None
         self.mounted_json: JsonSnapshot | None = None
         self.mounted_prometheus: PrometheusExporter | None = None
-        """The views that an application of the program's serves, if no endpoint of ours does."""
+        """The views for the program's own web application, if no endpoint of ours serves them."""
         self.workers = Workers(self._settings, self._recorder, self)
 
     def equip(self, provider: Any) -> None:
-        """Add the readers that `provider` does not have already."""
+        """Add the readers that `provider` lacks."""
         self._provider = provider
         present = sdk.readers_of(provider)
         if self.mounted_prometheus is not None:
@@ -65,9 +65,9 @@ class Readers:
                 add(present)
 
     def mounted(self) -> Mounted:
-        """Return the views for an application that serves them itself, made if need be.
+        """Return the views for a web application of the program; made if need be.
 
-        Made when it is first asked for; what was recorded before that is not in its histograms.
+        Those made here have histograms only from now on.
         """
         if self.json is None and self.mounted_json is None:
             from metertap_exporters.json.reader import JsonSnapshot
@@ -90,7 +90,7 @@ class Readers:
         return Mounted(json, prometheus, self.workers.join)
 
     def leave(self, but: MetricReader | None = None) -> None:
-        """Take our readers away from the provider, all but one that has something left to do."""
+        """Remove our readers from the provider, except one that still has something to send."""
         for reader in self._added:
             if reader is not but:
                 with faults.guarded("readers.leave"):
@@ -98,7 +98,7 @@ class Readers:
         self._added = []
 
     def close(self, until: float) -> None:
-        """Close our endpoints; waits until `until` by the monotonic clock at most."""
+        """Close our endpoints, and wait until `until` by the monotonic clock at most."""
         for endpoint in list(self._endpoints):
             with faults.guarded("readers.close"):
                 self._close(endpoint)
@@ -132,7 +132,7 @@ class Readers:
         self.workers.wait_to_join()
 
     def described(self) -> list[tuple[str, bool]]:
-        """List the provider's readers, by class, and whether each is ours."""
+        """List the provider's readers by class, and whether each is ours."""
         found = self._readers()
         return [(type(reader).__qualname__, reader in self._added) for reader in found]
 

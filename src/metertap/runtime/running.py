@@ -1,14 +1,14 @@
 """The list of running processes: one small file each, in a directory that only its user reads.
 
-The directory is that of `metertap.settings.runtime_folder`. A file holds what `metertap snapshot`
-lists: the process, its service's name, the addresses of the endpoints, and the paths of what a
-client needs to be let in. No token, and no command line: it may hold secrets.
+The directory is that of `metertap.settings.runtime_folder`. A file has what `metertap snapshot`
+lists: the process, the service's name, addresses of endpoints, and paths of files that a client
+needs for access. It has no token, and no command line, which may contain secrets.
 
-A process is identified by its id, the time at which it started and its service instance, because a
-process that is killed leaves its file behind, and its id and port go to others.
+A process is identified by its id, its start and its service instance: a killed process leaves its
+file behind, and others get its id and port.
 """
 
-# No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
+# No annotations from __future__: a NamedTuple would compile each of them, which is text, at start.
 
 import errno
 import json
@@ -25,24 +25,24 @@ from metertap.settings import program, runtime_folder
 UNNAMED = "python"
 """The name of a service that has none."""
 _TOLD = ".told"
-"""The suffix of a file that marks a printed address, made by the program's first process."""
+"""The suffix of a file that marks a printed address, written by the program's first process."""
 _FRESH_SECONDS = 60.0
-"""A file of this age that is not in its place yet will never be: its process was killed."""
+"""The age in seconds of an unfinished file whose process must have been killed."""
 _FOREIGN_SECONDS = 7 * 86_400.0
-"""The age from which an entry is removed whose process is where it cannot be seen."""
+"""The age in seconds at which an entry is removed whose process cannot be seen from here."""
 _CLOCK_SET_SECONDS = 60.0
-"""The most by which the clock may have been set between two compared times."""
+"""The most seconds by which the clock may have been set between two compared times."""
 _LONGEST = 65_536
-"""Characters of a file that are read."""
+"""The most characters of a file that are read."""
 
 
 class Running(NamedTuple):
-    """One process that is measured."""
+    """One measured process."""
 
     pid: int
     service: str
     started: float
-    """When it registered, in Unix seconds."""
+    """When it was listed, in Unix seconds."""
     json_url: str | None
     prometheus_url: str | None
     instance_id: str | None = None
@@ -50,17 +50,17 @@ class Running(NamedTuple):
     problem: str | None = None
     """Why it has no JSON endpoint."""
     asks_token: bool = False
-    """Whether its endpoints answer only who shows a token."""
+    """Whether its endpoints answer only with a token."""
     token_file: str | None = None
-    """The file that holds the token, where it is in one."""
+    """The file with the token, if it is in a file."""
     certificate_file: str | None = None
-    """The certificate that it shows, where it speaks TLS."""
+    """The certificate that its endpoints show, if they speak TLS."""
     workers: str | None = None
-    """The key of the workers of its service, one of which answers for all."""
+    """The key of its service's workers, one of which answers for all."""
 
 
 def directory() -> Path:
-    """Return the directory, made if need be. Raises PermissionError where somebody else owns it."""
+    """Return the directory; made if need be. Raises PermissionError if another user owns it."""
     return Path(runtime_folder.made())
 
 
@@ -73,13 +73,13 @@ def register(
     problem: str | None = None,
     access: Mapping[str, Any] | None = None,
 ) -> Path:
-    """List the address of this process, or why it has none; replaces the earlier entry.
+    """Write the entry of this process: its addresses, or why it has none. Return the file.
 
-    Returns the file.
+    It replaces the earlier entry.
 
-    `access` has the last four fields of `Running`, where they are not the default.
+    `access` has the last four fields of `Running`, unless they have their defaults.
 
-    Not safe for several threads at once. Raises OSError where nothing can be written.
+    Not safe for several threads at once. Raises OSError if nothing can be written.
     """
     entry = {
         "instance_id": instance_id,
@@ -94,9 +94,9 @@ def register(
 
 
 def register_unserved(service: str, reason: str) -> None:
-    """List why this process, which is measured, does not answer; until `register` is called.
+    """Write why this process, which is measured, does not answer; `register` replaces that.
 
-    Raises OSError where nothing can be written.
+    Raises OSError if nothing can be written.
     """
     _write(service, listing.UNSERVED, {"json_url": None, "prometheus_url": None, "reason": reason})
 
@@ -117,8 +117,8 @@ def _write(service: str, suffix: str, more: Mapping[str, Any]) -> Path:
 def is_first_to_tell(pid: int) -> bool:
     """Return whether no process of the program that `pid` began has printed the page's address.
 
-    From then on somebody has. Processes may ask at the same time: one of them is the first.
-    Raises OSError where nothing can be noted.
+    The caller then counts as the one that prints it: of several processes that ask at the same
+    time, only one gets True. Raises OSError if nothing can be noted.
     """
     try:
         (directory() / _told_by(pid)).open("x").close()
@@ -132,7 +132,7 @@ def _told_by(pid: int) -> str:
 
 
 def unregister() -> None:
-    """Remove the entries of this process, if there are any. A forked child has none."""
+    """Remove the entries of this process, if any. A forked child has none."""
     try:
         path = Path(runtime_folder.path())
         runtime_folder.check_private(str(path))
@@ -140,13 +140,13 @@ def unregister() -> None:
         for name in (f"{pid}.json", f"{pid}{listing.UNSERVED}", _told_by(pid)):
             (path / name).unlink(missing_ok=True)
     except OSError:
-        pass  # somebody else's directory, or none: nothing was said there
+        pass  # another user's directory, or none: nothing was written there
 
 
 def running() -> list[Running]:
-    """Return the processes that are alive, oldest first. Files of dead ones are removed.
+    """Return the living processes, oldest first. Files of dead ones are removed.
 
-    Never raises: where nothing may be listed nobody is found, and `problem` says why.
+    Never raises: if nothing can be listed the result is empty, and `problem` says why.
     """
     found = [process for process, _ in _registered(".json")]
     _remove_left()
@@ -154,7 +154,7 @@ def running() -> list[Running]:
 
 
 def unserved() -> list[tuple[Running, str]]:
-    """Return the processes that are alive and measured and do not answer, each with the reason."""
+    """Return living, measured processes that do not answer, each with the reason."""
     found = [
         (process, str(entry.get("reason"))) for process, entry in _registered(listing.UNSERVED)
     ]
@@ -184,7 +184,7 @@ def _registered(suffix: str) -> Iterator[tuple[Running, dict[str, Any]]]:
                 workers=_text_or_none(entry.get("workers")),
             )
             if _is_elsewhere(entry.get("namespace")):
-                # One that lives writes it again.
+                # A living process writes it again.
                 is_over = time.time() - path.lstat().st_mtime > _FOREIGN_SECONDS
             elif _is_running(process, entry.get("process_start")):
                 yield process, entry
@@ -198,13 +198,13 @@ def _registered(suffix: str) -> Iterator[tuple[Running, dict[str, Any]]]:
 
 
 def _is_elsewhere(namespace: object) -> bool:
-    """Return whether a process has its id in another namespace, where this one sees it not."""
+    """Return whether the entry's process is in another pid namespace, where it cannot be seen."""
     own = runtime_folder.namespace()
     return namespace is not None and own is not None and namespace != own
 
 
 def _text(path: Path) -> str:
-    """Return what this user wrote to `path`. Raises OSError for a link or another user's file."""
+    """Return this user's text in `path`. Raises OSError for a link or another user's file."""
     handle = os.open(
         path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     )
@@ -224,21 +224,21 @@ def _text_or_none(value: object) -> str | None:
 
 
 def _is_running(process: Running, start: object) -> bool:
-    """Return whether the process that registered is alive, and not another with its id."""
+    """Return whether the listed process is alive, and no other has its id."""
     if not _is_alive(process.pid):
         return False
     now = listing.start_of(process.pid)
-    if now is None:  # this system does not say
+    if now is None:  # this system does not tell
         return True
     if start is not None:
         return start == now
-    # An older metertap did not note it. No process registers before it has started.
+    # Entries of older versions lack the start. No process is listed before it has started.
     since_boot = time.clock_gettime(time.CLOCK_BOOTTIME) - now / os.sysconf("SC_CLK_TCK")
     return process.started > time.time() - since_boot - _CLOCK_SET_SECONDS
 
 
 def _remove_left() -> None:
-    """Remove unfinished files, notes and sockets of processes that were killed."""
+    """Remove unfinished files, notes and sockets of killed processes."""
     try:
         paths = [*_files(listing.FRESH), *_files(_TOLD), *_files(runtime_folder.SOCKET)]
     except OSError:
@@ -254,10 +254,10 @@ def _remove_left() -> None:
 
 
 def _is_listened_at(path: Path) -> bool:
-    """Return whether a process listens at a socket, which may be in another namespace."""
+    """Return whether a process listens at a socket; it may be in another namespace."""
     if path.suffix != runtime_folder.SOCKET:
         return False
-    import socket  # no process needs it to start
+    import socket  # not needed at the start of a process
 
     with socket.socket(socket.AF_UNIX) as client:
         client.setblocking(False)
@@ -265,7 +265,7 @@ def _is_listened_at(path: Path) -> bool:
 
 
 def ended_seconds_ago() -> float | None:
-    """Return how long ago the last entry was removed; None where there never was one."""
+    """Return how long ago, in seconds, the last entry was removed; None if there never was one."""
     try:
         return max(0.0, time.time() - os.stat(runtime_folder.path()).st_mtime)
     except OSError:
@@ -273,7 +273,7 @@ def ended_seconds_ago() -> float | None:
 
 
 def problem() -> str | None:
-    """Return why running processes cannot be listed, if they cannot."""
+    """Return why running processes cannot be listed, if so."""
     try:
         _files()
     except OSError as error:
@@ -282,11 +282,11 @@ def problem() -> str | None:
 
 
 def _files(suffix: str = ".json") -> list[Path]:
-    """Return the files that processes wrote. Raises OSError where they may not be listed."""
+    """Return the files that processes wrote. Raises OSError if they may not be listed."""
     path = Path(runtime_folder.path())
     try:
         runtime_folder.check_private(str(path))
-        names = os.listdir(path)  # unlike glob it says what it may not read
+        names = os.listdir(path)  # unlike glob, it raises if it may not read
     except FileNotFoundError:
         return []
     return [path / name for name in names if name.endswith(suffix)]
@@ -294,7 +294,7 @@ def _files(suffix: str = ".json") -> list[Path]:
 
 def _is_alive(pid: int) -> bool:
     if os.name == "nt":
-        return True  # signal 0 would end the process there; a dead one shows as unreachable
+        return True  # signal 0 would end the process on Windows; a dead one shows as unreachable
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Patches of OpenTelemetry's SDK that tell of the application's changes to providers."""
+"""Patches of OpenTelemetry's SDK that notice changes of providers and the first span."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from metertap.recording import Recorder
 
 
 def _notes(*_args: Any, **_kwargs: Any) -> bool:
-    """Return a note, so that the call's result is told."""
+    """Return a note, so that `after` is called with the call's result."""
     return True
 
 
 def _folded(*_args: Any, **_kwargs: Any) -> Recorder:
-    """Fold the calls that wait: they were measured before this reader was there."""
+    """Fold waiting calls before a reader is added: it must not get them."""
     recorder = state.recorder()
     recorder.fold()
     return recorder
 
 
 class ProviderWatch(PatchSet):
-    """Calls `provider_set` whenever the application has set the global meter provider."""
+    """Calls `provider_set` when the application has set the global meter provider."""
 
     def __init__(self, provider_set: Callable[[], None]) -> None:
         make = around("pipeline.move", _notes, lambda _note, _result: provider_set())
@@ -35,7 +35,7 @@ class ProviderWatch(PatchSet):
 
 
 class ReaderWatch(PatchSet):
-    """A patch that tells the recorder of readers added to a provider: they begin with nothing."""
+    """Tells the recorder of a reader that was added to a provider: it has no data yet."""
 
     def __init__(self) -> None:
         make = around("pipeline.readers", _folded, lambda recorder, _result: recorder.begin_again())
@@ -44,7 +44,7 @@ class ReaderWatch(PatchSet):
 
 
 class SpanWatch(PatchSet):
-    """Has samples asked for their span, for exemplars, once the program starts its first span."""
+    """Has samples taken with their span, for exemplars, once the program starts its first span."""
 
     def __init__(self) -> None:
         def begins(*_args: Any, **_kwargs: Any) -> None:
@@ -54,7 +54,7 @@ class SpanWatch(PatchSet):
         super().__init__(sdk.TRACE_MODULE, [target])
 
     def install(self) -> None:
-        """Wait for the first span, unless there has been one."""
+        """Wait for the first span, unless there was one."""
         if state.recorder().sampled_context is None:
             super().install()
             if sdk.sampled_context() is not None:

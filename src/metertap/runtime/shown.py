@@ -1,4 +1,4 @@
-"""A tap as people see it: one line at a prompt, and tables in a notebook."""
+"""A tap for people: one line at a prompt, and tables in a notebook."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from metertap.text import printable
 _PAGE_IS_TO_COME = "The live page opens with the first call; show this again for its address."
 _PAGE_STARTS = "The live page is starting; show this again for its address."
 _PAGE_SECONDS = 1.0
-"""The longest that the tables of a notebook wait for the address of a page that is starting."""
+"""The longest, in seconds, that tables in a notebook wait for the page's address."""
 
 
 def line(installation: Installation, off: str) -> str:
-    """Return in one line what is measured, and where it is shown; or why it is `off`."""
+    """Return a line that says what is measured, and where it is shown; or why it is `off`."""
     found = installation.document()
     tools, caches = len(found["tool_metrics"]), len(found["cache_metrics"])
     where = f"{installation.json_url}/ " if installation.json_url else ""
@@ -30,7 +30,7 @@ def line(installation: Installation, off: str) -> str:
 
 
 def tables(installation: Installation, off: str) -> str:
-    """Return tools, caches and what else the document has as tables in HTML, or why it is `off`."""
+    """Return tools, caches and further figures as HTML tables, or why measuring is `off`."""
     found, said = installation.document(), off
     is_served, tools = installation.settings.json_endpoint, found["tool_metrics"]
     page = installation.page_within(0 if said else _PAGE_SECONDS)

@@ -1,4 +1,4 @@
-"""Signals that end this process: which do, who handles them, and what they interrupt."""
+"""Signals that end this process: which do so, who handles them, and what they interrupt."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from types import FrameType
 
 _LOCKING = ("metertap", "metertap_exporters", "metertap_instrumentation", "opentelemetry")
-"""Packages whose locks a push needs."""
+"""Packages whose locks a push may need."""
 CAUGHT = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Signals that ask a process to end, and end it at once where it does not handle them.
+"""Signals that ask a process to end, and end it at once if it has no handler.
 
-Not SIGQUIT and SIGUSR1, which also end it: those are for programs that hang, and Python calls a
-handler only between two steps of its main thread.
+SIGQUIT and SIGUSR1 end it as well, but serve for programs that hang: Python calls handlers only
+between two steps of its main thread.
 """
 HARMLESS = frozenset(
     getattr(signal, name)
@@ -32,16 +32,16 @@ HARMLESS = frozenset(
     )
     if hasattr(signal, name)
 )
-"""Signals that do not end a process that does not handle them."""
+"""Signals that do not end a process without a handler."""
 
 
-# Held: others are put in their places, which push before or show the program no handler of ours.
+# Kept: `Endings` and `HiddenHandlers` replace them by functions that push, or hide our handlers.
 _kill = os.kill
 handle, handler_of = signal.signal, signal.getsignal
 
 
 def die_by(number: int) -> None:
-    """End the process by the signal, as it ends where nobody handles it."""
+    """End the process by the signal, as it would end without a handler."""
     handle(number, signal.SIG_DFL)
     _kill(os.getpid(), number)
 
@@ -51,19 +51,19 @@ def is_main_thread() -> bool:
 
 
 def may_hold_locks(frame: FrameType | None) -> bool:
-    """Return whether the code that was interrupted in `frame` may hold locks of ours."""
+    """Return whether the code that was interrupted in `frame` may hold locks that a push needs."""
     while frame is not None:
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         if package in _LOCKING:
             return True
-        if package not in sys.stdlib_module_names:  # which takes locks for whoever calls it
+        if package not in sys.stdlib_module_names:  # the library locks for its callers
             return False
         frame = frame.f_back
     return False
 
 
 def has_default_action(number: int) -> bool:
-    """Return whether nobody handles or ignores the signal, in Python or below it."""
+    """Return whether the signal is neither handled nor ignored, in Python or below it."""
     if handler_of(number) is not signal.SIG_DFL:
         return False
     with suppress(OSError, ValueError, IndexError):  # only Linux has the file

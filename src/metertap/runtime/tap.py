@@ -1,4 +1,4 @@
-"""The tap: what `instrument()` returns, and the life of what stands behind it."""
+"""The tap, which `instrument()` returns, and the life of the installation behind it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _OPERATOR = {
     "metertap.run.hook": "metertap run",
     "metertap.runtime.zero_code": "opentelemetry-instrument",
 }
-"""Owners that have a program measured from outside, and what these are called."""
+"""Owners that measure a program from outside, and their names for people."""
 
 _owners: Owners[Tap] = Owners()
 
@@ -40,26 +40,26 @@ _owners: Owners[Tap] = Owners()
 class Tap:
     """The share of the application, or of one library, in the measuring of this process.
 
-    Use it as a context manager, or not. Everything that measures is there once, whoever asks for
-    it. All calls of `instrument()` in the application hold one share, and all calls in a library
-    another. `shutdown()` gives up a share, and the last one ends the measuring.
+    It may be used as a context manager. There is one installation, whoever asks for it. All calls
+    of `instrument()` in the application hold one share, and all calls in a library another.
+    `shutdown()` gives a share up, and the last one ends the measuring.
 
-    A tap shows what this process measures: when nothing does any more, what was recorded until
-    then; and once anybody calls `instrument()` again, what goes on.
+    A tap shows what this process measures. Once nothing does any more, it shows what was recorded
+    until then; after another `instrument()`, it shows what is measured again.
 
-    Where measuring is disabled the tap exists, does nothing, and says so in its document.
+    If measuring is disabled, the tap exists, does nothing, and says so in its document.
     """
 
     def __init__(self, installation: Installation, owner: str) -> None:
         self._begun = installation
         self._owner = owner
         self._places: dict[tuple[str, int], bool] = {}
-        """The places that hold it, and whether each asked for other settings than are in force."""
-        self._entered = 0  # blocks that hold it, instead of the place that began them
+        """The places that hold the share, and whether each had asked for other settings."""
+        self._entered = 0  # `with` blocks that hold it, in place of the line that began them
 
     @property
     def _installation(self) -> Installation:
-        """The installation that is in force; where none is, the one that this tap was made for."""
+        """The installation in force; without one, the one that this tap was made for."""
         return _owners.installation or self._begun
 
     @property
@@ -97,27 +97,27 @@ class Tap:
         return self._installation.document()
 
     def alerts(self) -> list[dict[str, Any]] | None:
-        """Return alerts that are pending or fire, or just resolved; None if none are set up."""
+        """Return alerts that are pending, firing or just resolved; None if none are configured."""
         return faults.kept("alerts", self._installation.alerts, None)
 
     def diagnosis(self) -> dict[str, Any]:
-        """Return what is patched, what is not and why, where records go: what `doctor` shows."""
+        """Return what `doctor` shows: patches, missing ones and why, and the targets of records."""
         return faults.kept("diagnosis", self._installation.diagnosis, {})
 
     def flush(self, timeout_milliseconds: float = FLUSH_MILLISECONDS) -> None:
-        """Push what was measured to the collector now, if one is exported to. Never raises."""
+        """Push what was measured to the collector now, if there is one. Never raises."""
         with faults.guarded("flush"):
             self._installation.flush(timeout_milliseconds)
 
     def shutdown(self) -> None:
         """Undo everything, unless a library has this process measured too. Never raises.
 
-        What is left is pushed, the endpoints are stopped and every patch is undone, and nothing is
-        recorded until the next `instrument()`. What was recorded stays.
+        The rest is pushed, the endpoints close and every patch is undone. Nothing is recorded until
+        the next `instrument()`. What was recorded stays.
 
-        Where a library called `instrument()` too, measuring goes on, and one warning names that
+        If a library called `instrument()` too, measuring goes on, and one warning names that
         library; `metertap.uninstrument()` ends it for all. A call of the application whose settings
-        were ignored holds it too, until a `shutdown()` of its own.
+        were ignored holds the share too, until a `shutdown()` of its own.
         """
         with _owners.lock, faults.guarded("shutdown"):
             shared = [place for place, is_apart in self._places.items() if not is_apart]
@@ -132,7 +132,7 @@ class Tap:
             self._released()
 
     def __repr__(self) -> str:
-        """Return in one line what is measured, and where it is shown; or why nothing is."""
+        """Return a line that says what is measured, and where it is shown; or why nothing is."""
         with faults.guarded("repr"):
             from metertap.runtime import shown
 
@@ -140,7 +140,7 @@ class Tap:
         return "<metertap.Tap>"
 
     def _repr_html_(self) -> str:
-        """Return tools, caches and what else the document has as tables: what notebooks show."""
+        """Return tools, caches and further figures as HTML tables, as notebooks show them."""
         with faults.guarded("notebook"):
             from metertap.runtime import shown
 
@@ -148,27 +148,27 @@ class Tap:
         return "<div></div>"
 
     def _off(self) -> str:
-        """Say why nothing is measured; empty while it is."""
+        """Return why nothing is measured; empty while it is."""
         if not self.settings.enabled:
             return f"off: {self.settings.disabled_because}"
-        if self._owner in _owners.taps:  # maybe by another tap, after this one was shut down
+        if self._owner in _owners.taps:  # maybe by another tap, made after this one was shut down
             return ""
         holders = _holders() if self.is_active else ""
         return f"shut down; {_GOES_ON % holders if holders else _BEGINS_AGAIN}"
 
     @property
     def _holder(self) -> str:
-        """The name of whoever holds this share."""
+        """The name of this share's owner."""
         if self._owner:
             return _OPERATOR.get(self._owner, self._owner)
         others = [f"{file}:{line}" for (file, line), is_apart in self._places.items() if is_apart]
         return printable(others[-1]) if others else "the application"
 
     def _released(self) -> None:
-        """End the share if nothing holds it, and say who else has this process measured."""
+        """End the share if nothing holds it, and name the others that have the process measured."""
         if not self._places and not self._entered:
             self._end()
-        # That an operator has the process measured is no news, and not the program's to end.
+        # An operator that has the process measured is no news, and not the program's to stop.
         if not self._owner and not all(map(is_ours, _owners.taps)):
             holders = _holders()
             faults.warn_once(f"held {holders}", _GOES_ON, holders)
@@ -178,7 +178,7 @@ class Tap:
             _owners.end(self._owner)
 
     def _give_up(self) -> None:
-        """Give up all that the owner holds. With the lock held."""
+        """Give up the owner's whole share. With the lock held."""
         self._places.clear()
         self._entered = 0
         self._end()
@@ -204,9 +204,9 @@ class Tap:
 
 
 def hold(caller: Caller, asked: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Tap:
-    """Return the tap of the caller's owner; `asked` are the keywords that it gave.
+    """Return the tap of the caller's owner; `asked` are the keywords of the call.
 
-    `environ` has the settings in place of the environment.
+    `environ`, if given, has the settings in place of the environment.
     """
     with _owners.lock:
         begun, is_apart = _owners.install(caller, asked, environ)
@@ -219,7 +219,7 @@ def hold(caller: Caller, asked: Mapping[str, Any], environ: Mapping[str, str] | 
 
 
 def _holders() -> str:
-    """Name who has this process measured."""
+    """Name the owners that have this process measured."""
     return ", ".join(tap._holder for tap in list(_owners.taps.values()))
 
 
@@ -234,9 +234,9 @@ def installation() -> Installation | None:
 
 
 def uninstrument() -> None:
-    """Shut everything down, whoever asked for it: every patched attribute is what it was.
+    """End the measuring, whoever asked for it, and restore every patched attribute.
 
-    Called by a library, it gives up that library's share alone, if it has one.
+    Called by a library, it gives up only that library's share, if it has one.
     """
     with faults.guarded("uninstrument"):
         caller = caller_of(sys._getframe(1))
@@ -255,18 +255,18 @@ def _end_all() -> None:
 
 
 def reset() -> None:
-    """Shut down and forget everything recorded and every setting read. For tests."""
+    """End the measuring, and forget everything recorded and every setting read. For tests."""
     _end_all()
     state.reset()
 
 
 def reset_metrics() -> None:
-    """Let every figure of the document begin again from nothing, while measuring goes on.
+    """Set every figure of the document back to zero, while measuring goes on.
 
-    Patches, endpoints and names stay, and what is in progress stays so: it is counted when it ends.
-    What is exported goes on as well, since counters are cumulative and never go back; only the
-    windows of the percentiles begin again there, too. Estimates of what other instrumentations
-    measured are theirs to reset.
+    Patches, endpoints and names stay. Calls in progress stay so, and count when they end. Exported
+    counters go on as well, since they are cumulative and never go back; only the windows of
+    percentiles begin again in both. Estimates of what other instrumentations measured are not
+    reset.
     """
     with faults.guarded("reset_metrics"):
         if state.is_enabled():
@@ -274,7 +274,7 @@ def reset_metrics() -> None:
 
 
 def get_all_metrics() -> Document:
-    """Return the JSON document as it is now, with or without an active tap."""
+    """Return the JSON document as it is now, also without an active tap."""
     installation = _owners.installation
     if installation is not None:
         return installation.document()

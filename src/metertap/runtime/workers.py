@@ -1,4 +1,4 @@
-"""The workers of this program's service: one holds the port, and answers for all."""
+"""The workers of this program's service, one of which holds the port and answers for all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from metertap_exporters.prometheus import PrometheusExporter
 
 _PASSES_SECONDS = 5.0
-"""The most seconds to wait for the port of an ended worker, whose lock may be free before."""
+"""The longest, in seconds, to wait for an ended worker's port, whose lock is free earlier."""
 
 
 class _Views(Protocol):
@@ -33,7 +33,7 @@ class _Views(Protocol):
 
 
 class Workers:
-    """The role of this process among the workers of its service, where these share an address."""
+    """The part of this process among the workers of its service, if these share an address."""
 
     def __init__(self, settings: Settings, recorder: Recorder, views: _Views) -> None:
         self._settings = settings
@@ -41,12 +41,12 @@ class Workers:
         self._views = views
         self._shared: list[Endpoint] = []
         self.service = _service(settings)
-        """The key of the service in names of files; None where no address is shared."""
+        """The key of the service in names of files; None if no address is shared."""
         self._group = None if self.service is None else self._new_group(self.service)
         self._is_mounted = False
 
     def _new_group(self, service: str) -> WorkerGroup:
-        # Only where there may be several: one process alone need not wait for these imports.
+        # Only if there may be several: a single process need not wait for these imports.
         from metertap.workers.group import WorkerGroup
         from metertap.workers.ledger import Ledger
         from metertap.workers.sections import of_process, of_recorder
@@ -65,7 +65,7 @@ class Workers:
         return WorkerGroup(service, ledger, self._instance, self._take_place)
 
     def share(self, view: JsonSnapshot | PrometheusExporter) -> None:
-        """Share the address: one worker listens there and answers for the others."""
+        """Share the view's address: one worker listens there and answers for the others."""
         if self._group is not None and view.endpoint.is_shared:
             view.group = self._group
             view.endpoint.may_bind = self._group.join
@@ -76,7 +76,7 @@ class Workers:
                 self._shared.append(view.endpoint)
 
     def mount(self, *views: JsonSnapshot | PrometheusExporter) -> None:
-        """Have views that the program serves itself show all workers, whichever is asked."""
+        """Have views that the program serves itself show all workers, whichever of them answers."""
         if self._group is None:
             self._group = self._new_group(_key(self._settings, ("mounted",), is_alone=True))
         for view in views:
@@ -86,28 +86,28 @@ class Workers:
             self.wait_to_join()
 
     def wait_to_join(self) -> None:
-        """Be a worker from the first record on, where no endpoint makes this process one."""
+        """Join the service at the first record, if no endpoint makes this process a worker."""
         if self._is_mounted:
             self._recorder.forget_activity_callback(self._join_soon)
             self._recorder.on_activity(self._join_soon)
 
     def join(self) -> None:
-        """Be a worker from now on, where the program serves the views itself."""
+        """Join the service now, as the program serves the views itself."""
         if self._is_mounted and self._group is not None:
             self._group.join()
 
     def _join_soon(self) -> None:
-        # The program's call does not wait for the file system.
+        # In a thread, so that the program's call need not wait for the file system.
         threads.Thread(target=self.join, name="metertap-workers-join", daemon=True).start()
 
     def has_others(self) -> bool:
-        """Return whether another worker is there, or may follow, to count on this one's totals."""
+        """Return whether a worker exists, or may follow, that would miss this one's totals."""
         return self._group is not None and self._group.has_others()
 
     def tell_last(self, until: float) -> None:
-        """Leave the last totals to the others, as the process ends.
+        """Save the last totals for the others, as the process ends.
 
-        Waits for a file system that hangs until `until` by the monotonic clock at most.
+        Waits for a file system that hangs, but not after `until` by the monotonic clock.
         """
         group = self._group
         if group is not None and (group.has_joined or self._recorder.has_activity):
@@ -124,15 +124,15 @@ class Workers:
         self.end(until)
 
     def end(self, until: float) -> None:
-        """Leave the service; another worker takes the port. Waits until `until` at most."""
+        """Leave the service, so that another worker takes the port. Waits until `until` at most."""
         self._recorder.forget_activity_callback(self._join_soon)
         if self._group is not None:
             listing.briefly(self._guarded(self._group.end), until - time.monotonic())
-            for endpoint in self._shared:  # one may just have been started, in another's place
+            for endpoint in self._shared:  # one may just have taken a worker's place
                 faults.kept("workers.end", endpoint.stop, None)
 
     def forked(self) -> None:
-        """Leave the service in a forked child, until an endpoint is to open there."""
+        """Leave the service in a forked child, until an endpoint opens there."""
         if self._group is not None:
             self._group.forked()
 
@@ -167,12 +167,12 @@ def _service(settings: Settings) -> str | None:
 
 
 def _key(settings: Settings, addresses: Iterable[str], *, is_alone: bool = False) -> str:
-    """Name the service by what it is called, and by where it answers.
+    """Return the key of the service: its name, and the addresses where it answers.
 
-    `is_alone` says that only processes belong together that one has started.
+    With `is_alone`, only processes that one process has started belong together.
     """
     given = settings.resource_from_environment
     is_named = settings.service_name or given.get("service.name")
-    # Each notebook is a program of its own, also where copies of it have one name.
+    # Each notebook is a program of its own, also if copies of it have one name.
     is_alone = is_alone or (not is_named and program.is_nameless())
     return key(is_named or program.name(), *addresses, *map(str, first() if is_alone else ()))

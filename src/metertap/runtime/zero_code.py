@@ -1,7 +1,7 @@
-"""Zero-code by OpenTelemetry's own way: the instrumentor that its entry point loads.
+"""Zero-code in OpenTelemetry's own way: the instrumentor that its entry point loads.
 
-`opentelemetry-instrument` and the declarative file's `instrumentation/development` section find
-it. The readers that `OTEL_METRICS_EXPORTER` and the declarative file name are in
+`opentelemetry-instrument`, and the section `instrumentation/development` of the declarative file,
+find it. The readers named by `OTEL_METRICS_EXPORTER` and by the declarative file are in
 `metertap_exporters`.
 """
 
@@ -19,7 +19,7 @@ class MetertapInstrumentor:
     """OpenTelemetry's instrumentor contract: `instrument()` and `uninstrument()`."""
 
     def instrument(self, **kwargs: Any) -> None:
-        """Call `metertap.instrument`; what the loader adds for itself is left out."""
+        """Call `metertap.instrument`, without the arguments that the loader adds for itself."""
         with faults.guarded("zero_code"):
             known = {key: kwargs[key] for key in kwargs.keys() & KEYWORDS}
             instrument(**known)
