@@ -35,7 +35,6 @@ GROUPS = (
             "baseline",
             "figures",
             "routes",
-            "batch",
         ),
         (
             "tests/recording",
@@ -120,6 +119,7 @@ GROUPS = (
             "tests/measuring/test_framework_weights.py",
             "tests/measuring/test_handler_times.py",
             "tests/measuring/test_generators.py",
+            "tests/measuring/test_interrupts.py",
             "tests/patching/test_pickled_by_value.py",
             "tests/patching/test_stand_ins_handed_on.py",
             "tests/instrumentation/tools/test_weights.py",

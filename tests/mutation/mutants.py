@@ -150,7 +150,21 @@ def mutants(source: str) -> Iterator[Mutant]:
 def mutated(source: str, mutant: Mutant) -> str | None:
     """Return the changed text of the whole file; None where that is no program."""
     code: str | None = mutate_code(source, _operators()[mutant.operator], mutant.occurrence)
-    return code if code is not None and code != source and _compiles(code) else None
+    if code is None or code == source:
+        return None
+    code = _as_long_as(source, code)
+    return code if _compiles(code) else None
+
+
+def _as_long_as(source: str, code: str) -> str:
+    """Return `code` with empty lines behind its change, so that what follows stays in its place.
+
+    The runner recognises functions by their lines; a change of a long statement has fewer.
+    """
+    old, new = source.splitlines(keepends=True), code.splitlines(keepends=True)
+    same = next((n for n, (a, b) in enumerate(zip(old[::-1], new[::-1])) if a != b), len(new))
+    place = len(new) - same
+    return "".join([*new[:place], *["\n"] * (len(old) - len(new)), *new[place:]])
 
 
 @functools.lru_cache(maxsize=1)

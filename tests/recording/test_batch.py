@@ -19,6 +19,8 @@ def test_a_bound_belongs_to_the_bucket_below_it() -> None:
     assert batch.counts((0.1,)) == [4, 3]
     assert batch.counts((1.0,)) == [7, 0]
     assert Batch([]).counts((0.1,)) == [0, 0]
+    assert Batch([0.3, 0.1]).counts((0.1, 0.3, 0.5)) == [1, 1, 0, 0]
+    assert Batch([0.7, 0.4, 0.1]).counts((0.1, 0.3, 0.5)) == [1, 0, 1, 1]
 
 
 def test_buckets_are_counted_once_for_all_histograms() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -102,6 +103,29 @@ def test_samples_are_told_with_the_figures_that_they_are_of() -> None:
 def test_a_new_recorder_has_spent_nothing() -> None:
     recorder = Recorder()
     assert (recorder.spent(), recorder.spent_on_fees(), recorder.has_usage) == (0, {}, False)
+
+
+def test_calls_cost_the_fees_of_the_settings_in_force() -> None:
+    recorder = Recorder()
+    recorder.configure(10, 10, {"search": Decimal("0.5")})
+    used(recorder)
+    assert recorder.spent_on_fees() == {"search": Decimal("2.5")}
+    recorder.configure(10, 10)
+    assert recorder.spent_on_fees() == {}
+
+
+@pytest.mark.parametrize("kind", ["weight", "operation"])
+def test_what_waits_when_figures_begin_again_is_not_of_the_new_ones(kind: str) -> None:
+    recorder = Recorder()
+    weight = recorder.weight("search", "test")
+    operation = recorder.operation("key", catalogue.SERVER_DURATION, {})
+    for _ in range(2):
+        weight.record(5)
+        operation.record(0.1, 0.0)
+    series: Any = weight if kind == "weight" else operation.series
+    assert series.waiting == 1
+    recorder.start_over()
+    assert (series.waiting, series.latencies.count) == (0, 0)
 
 
 def test_calls_in_progress_are_told_by_name_every_source_together() -> None:

@@ -99,11 +99,12 @@ class Bands:
     __slots__ = ("_below", "_cut", "_high", "_low", "_middle", "_size", "_top")
 
     def __init__(self, ordered: Sequence[float]) -> None:
+        """Take some hundred samples, smallest first, or more."""
         size = self._size = len(ordered)
         (median, _), (p95, _), _ = places_of(size)[0]
-        low = self._low = ordered[max(0, median - _NEAR)]
-        high = self._high = ordered[min(size - 1, median + _NEAR)]
-        self._cut = ordered[max(0, p95 - _NEAR)]
+        low = self._low = ordered[median - _NEAR]
+        high = self._high = ordered[median + _NEAR]
+        self._cut = ordered[p95 - _NEAR]
         self._below = bisect_left(ordered, low)
         self._middle = array("d", ordered[self._below : bisect_right(ordered, high)])
         self._top = array("d", ordered[bisect_left(ordered, self._cut) :])
