@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import repeat
 from typing import Any
 
@@ -71,3 +72,42 @@ def test_who_waits_for_records_is_told_of_the_next_one_of_a_series_that_has_begu
     assert told == [None]
     point.record(0.5, 4.0)
     assert told == [None]
+
+
+def levels_left() -> int:
+    try:
+        return 1 + levels_left()
+    except RecursionError:
+        return 0
+
+
+def deeper(levels: int, call: Callable[[], None]) -> None:
+    if levels > 0:
+        deeper(levels - 1, call)
+    else:
+        call()
+
+
+def test_near_the_limit_of_recursion_a_series_folds_but_does_not_begin() -> None:
+    recorder = state.recorder()
+    series, told = recorder.tool("search", "test"), list[None]()
+    recorder.on_record(lambda: told.append(None))
+
+    def record() -> None:
+        recorder.started(series)
+        series.append(0.5)
+
+    def near(call: Callable[[], None]) -> None:
+        deeper(levels_left() - 150, call)
+
+    near(record)
+    assert (series.waiting, told) == (1, [])
+    record()
+    assert (series.waiting, told) == (0, [None])
+    record()
+    assert series.waiting == 1
+    near(series.fold_now)
+    assert series.waiting == 0
+    for _ in range(CHUNK):
+        near(record)
+    assert series.waiting < CHUNK
