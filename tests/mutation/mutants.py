@@ -162,7 +162,8 @@ def _as_long_as(source: str, code: str) -> str:
     The runner recognises functions by their lines; a change of a long statement has fewer.
     """
     old, new = source.splitlines(keepends=True), code.splitlines(keepends=True)
-    same = next((n for n, (a, b) in enumerate(zip(old[::-1], new[::-1])) if a != b), len(new))
+    backwards = enumerate(zip(reversed(old), reversed(new), strict=False))
+    same = next((number for number, (one, other) in backwards if one != other), len(new))
     place = len(new) - same
     return "".join([*new[:place], *["\n"] * (len(old) - len(new)), *new[place:]])
 
