@@ -173,7 +173,7 @@ def test_error_types_of_one_tool_are_bounded() -> None:
     assert found["_OTHER"] == 400
 
 
-@pytest.mark.parametrize("entries", [-1, 1.5, "2", None, Silent()])
+@pytest.mark.parametrize("entries", [-1, 1.5, "2", None, Silent(), 2**63])
 def test_what_is_no_number_of_evictions_is_dropped(
     entries: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -185,6 +185,25 @@ def test_what_is_no_number_of_evictions_is_dropped(
     assert [text.partition(" is ")[2] for text in warnings_of(caplog)] == [
         "not a number of entries"
     ]
+
+
+@pytest.mark.parametrize("number", [10**12 + 1, 2**63, 10**400], ids=["more", "long", "longer"])
+def test_a_number_that_no_collector_takes_costs_no_other_figure(
+    number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    otlp = pytest.importorskip("opentelemetry.exporter.otlp.proto.common.metrics_encoder")
+    reader = InMemoryMetricReader()
+    with metertap.instrument(meter_provider=MeterProvider([reader]), json_endpoint=False):
+        for _ in range(9):
+            metertap.cache_meter("prompts").evicted(10**12)  # the most
+        metertap.cache_meter("prompts").evicted(number)
+        metertap.get_collector().set_active_sessions(number)
+        metertap.get_collector().set_concurrent_requests(number)
+        found = reader.get_metrics_data()
+    assert found is not None
+    assert otlp.encode_metrics(found).ByteSize()
+    assert "cache.evictions" in str(found.to_json())
+    assert len(warnings_of(caplog)) == 3
 
 
 @pytest.mark.parametrize(("cache", "name"), [({}, "prices"), ((), "prices"), (Silent(), "")])

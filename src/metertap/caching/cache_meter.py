@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from metertap import catalogue, faults
 from metertap.measuring.calls import current, tool_of_lookup
+from metertap.recording.recorder import is_count
 from metertap.state import is_enabled, recorder
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class CacheMeter:
         """Count `entries` that the cache dropped to make room or because they expired."""
         with faults.guarded("cache_meter"):
             if (series := self._find()) is not None:
-                if isinstance(entries, int) and entries >= 0:
+                if is_count(entries):
                     recorder().cache_evicted(series, entries)
                 else:
                     shown = faults.shown(entries)

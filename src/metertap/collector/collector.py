@@ -20,6 +20,7 @@ from metertap.caching import cache_meter
 from metertap.collector.live_views import LiveCacheMetrics, LiveSystemMetrics, LiveToolMetrics
 from metertap.collector.standalone import CacheMetrics, SystemMetrics, ToolMetrics
 from metertap.measuring import by_hand
+from metertap.recording.recorder import is_count
 from metertap.runtime import tap
 from metertap.state import recorder
 
@@ -134,7 +135,7 @@ def _stats(views: Mapping[str, ToolMetrics | CacheMetrics], name: str | None) ->
 def _is_count(count: object, place: str) -> bool:
     """Return whether `count` is to be recorded: it is a number, and measuring is on."""
     with faults.guarded(place):
-        if isinstance(count, int) and count >= 0:
+        if is_count(count):
             return state.is_enabled()
         faults.warn_once(place, "%s: %s is not a number of them", place, faults.shown(count))
     return False

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _NUMBERS = (int, float)
 _LONGEST_MS = 1e15
 """30,000 years: a longer value is no duration, and would make sums overflow."""
+_MOST = 10**12
+"""What is more is no count of entries or sessions, and sums of it would not fit into 64 bits."""
 _DUPLICATES_LIMIT = 100
 
 
@@ -246,3 +248,8 @@ def is_duration(value: object) -> bool:
     """Return whether `value` is a duration: a number from 0 to the longest that is recorded."""
     # Comparing NaN gives False, and comparing an integer of any size is exact.
     return isinstance(value, _NUMBERS) and not isinstance(value, bool) and 0 <= value <= _LONGEST_MS
+
+
+def is_count(value: object) -> bool:
+    """Return whether `value` can be how many there are: an integer from 0 to the most there is."""
+    return isinstance(value, int) and 0 <= value <= _MOST
