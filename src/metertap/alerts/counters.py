@@ -1,6 +1,6 @@
-"""The counters that alerts are made of: at one moment, and their growth in the last minutes.
+"""The counters behind alerts: at one moment, and their increase in the last minutes.
 
-Counters are kept at few moments, in bounded memory; what they grew by is the difference.
+Counters are kept for few moments, in bounded memory; an increase is the difference of two.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ ToolKey = tuple[str, str]
 CacheKey = tuple[str, str]
 
 CALLS, FINISHED, FAILED, SAMPLED = range(4)
-"""Places in the counts of a tool: calls of any outcome, those that rates are made of (ok and
-failed), those that failed, those of which the latency is known."""
+"""Indices of a tool's counts: calls of any outcome, finished ones (ok and failed), failed ones, and
+those with a known latency."""
 HITS, MISSES = range(2)
 
 
@@ -38,11 +38,11 @@ class Counters:
     caches: Mapping[CacheKey, Counts] = field(default_factory=dict)
     faults: Mapping[str, Counts] = field(default_factory=dict)
     overflown: int = 0
-    """How many series hold what was past a limit of names or series."""
+    """The number of series that hold what is past a limit of names or series."""
     spent: int = 0
-    """The spending of tools on models and fees, in millionths of a USD."""
+    """What tools spent on models and fees, in millionths of a USD."""
     newest: Callable[[ToolKey, int, float], list[float]] = _none
-    """Returns so many of a tool's latest latencies, in milliseconds; none if not one is above."""
+    """Returns some of a tool's latest latencies, in milliseconds; none if none is above a value."""
 
 
 def read(recorder: Recorder) -> Counters:
@@ -65,19 +65,19 @@ def read(recorder: Recorder) -> Counters:
 
 
 STEPS = 20
-"""Moments that are kept of a window, whose length is therefore exact to a twentieth."""
+"""The moments that are kept of a window, whose length is exact to a twentieth."""
 _NO_COUNTS: Counts = (0, 0, 0, 0)
 
 
 class MonotonicCounts(Generic[K]):
-    """Counters that never go back, made of counters that may begin again at zero."""
+    """Counters that never go back, made of counters that may restart at zero."""
 
     def __init__(self) -> None:
         self._last: dict[K, Counts] = {}
         self._before: dict[K, Counts] = {}
 
     def of(self, counts: Mapping[K, Counts]) -> dict[K, Counts]:
-        """Return all that was counted so far, before each new beginning too."""
+        """Return the counts since the first beginning."""
         grown = {}
         for key, now in counts.items():
             last = self._last.get(key)
@@ -90,10 +90,10 @@ class MonotonicCounts(Generic[K]):
 
 
 class SlidingIncrease(Generic[K]):
-    """The growth of counters in the last `seconds`, or since the beginning if that is less.
+    """The increase of counters in the last `seconds`, or since the beginning if that is later.
 
-    Its start moves in steps of a twentieth, or of `every` seconds (the time between two moves)
-    where that is longer.
+    The window's start moves in steps of a twentieth, or of `every` seconds (the time between two
+    moves) if that is longer.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class SlidingIncrease(Generic[K]):
     ) -> None:
         self.seconds = seconds
         self._step = max(every, seconds / STEPS)
-        self._slack = every / 2  # A move never comes at the very moment.
+        self._slack = every / 2  # a move never comes exactly in time
         self._kept: deque[tuple[float, Mapping[K, Counts]]] = deque([(time, counts)])
         self._now = time, counts
 
@@ -116,11 +116,11 @@ class SlidingIncrease(Generic[K]):
 
     @property
     def span(self) -> float:
-        """The number of seconds that it covers now."""
+        """The number of seconds that the window covers now."""
         return min(self.seconds, self._now[0] - self._kept[0][0])
 
     def increase(self, key: K) -> Counts | None:
-        """Return by how much the counts of `key` grew in the window; None if they did not."""
+        """Return the increase of the counts of `key` in the window; None if there is none."""
         now, before = self._now[1].get(key), self._kept[0][1].get(key)
         if now is None or now == before:
             return None
@@ -141,9 +141,9 @@ class RecentCounts:
         time: float,
         counters: Counters,
     ) -> None:
-        """Begin at `time`. Windows are `length` seconds long, of tools also `further_lengths`.
+        """Begin at `time`. Windows are `length` seconds long; tools have `further_lengths` as well.
 
-        `every` are the seconds between two moves.
+        `every` is the time between two moves, in seconds.
         """
         self._tools: MonotonicCounts[ToolKey] = MonotonicCounts()
         self._caches: MonotonicCounts[CacheKey] = MonotonicCounts()
@@ -154,7 +154,7 @@ class RecentCounts:
             for seconds in {length, *further_lengths}
         }
         self._cache_window = SlidingIncrease(float(length), every, time, caches)
-        # What went wrong before anybody watched is told of as well.
+        # Faults from before the watch began are reported as well.
         self._fault_window: SlidingIncrease[str] = SlidingIncrease(
             float(FAULTS_SECONDS), every, time, {}
         )
@@ -192,16 +192,16 @@ class RecentCounts:
         return self._grown.get(length, ())
 
     def of_tool(self, name: str, length: int) -> Counts:
-        """Return how much a tool's counts grew in a window, added up over its sources."""
+        """Return the increase of a tool's counts in a window, over all of its sources."""
         parts = self._grown[length].get(name, [])
         if len(parts) == 1:
             return parts[0][1]
         return tuple(map(sum, zip(*(counts for _, counts in parts), strict=True))) or _NO_COUNTS
 
     def latencies(self, name: str, length: int, above: float) -> list[float]:
-        """List a tool's latencies in milliseconds; none, more cheaply, where not one is `above`."""
+        """List a tool's latencies in milliseconds; empty, at less cost, if none is `above`."""
         parts = self._grown[length].get(name, [])
-        # Of several sources, none may be left out of what the others are compared with.
+        # With several sources, all latencies are needed for comparing them.
         above = above if len(parts) == 1 else -1.0
         found: list[float] = []
         for key, grown in parts:
@@ -209,28 +209,28 @@ class RecentCounts:
         return found
 
     def span(self, length: int) -> float:
-        """Return how many seconds a window covers now: fewer than its length at first."""
+        """Return the seconds that a window covers now: at first fewer than its length."""
         return self._tool_windows[length].span
 
     def quiet_seconds(self, name: str) -> float:
-        """Return for how long a tool was not called, whatever the outcome."""
+        """Return how long ago, in seconds, a tool was last called, with any outcome."""
         return self.time - self._called_at.get(name, self._began)
 
     def of_cache(self, key: CacheKey) -> Counts:
-        """Return how much a cache's hits and misses grew in the window."""
+        """Return the increase of a cache's hits and misses in the window."""
         return self._cache_window.increase(key) or _NO_COUNTS
 
     def spent(self) -> tuple[float, float]:
-        """Return what was spent in the last day, in USD, and the seconds that this covers now."""
+        """Return what was spent in the last day, in USD, and the seconds that are covered."""
         (millionths,) = self._budget_window.increase("") or (0,)
         return millionths / 1_000_000, self._budget_window.span
 
     def new_faults(self, place: str) -> int:
-        """Count the faults at a place in the last quarter of an hour."""
+        """Return the number of faults at a place in the last quarter of an hour."""
         return (self._fault_window.increase(place) or _NO_COUNTS)[0]
 
     def fault_span(self) -> float:
-        """Return how many seconds the window of faults covers now."""
+        """Return the seconds that the window of faults covers now."""
         return self._fault_window.span
 
 

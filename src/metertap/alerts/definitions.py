@@ -1,8 +1,8 @@
-"""Every alert: its name, how urgent it is, its PromQL, and the sentences that people read.
+"""Every alert: its name, severity, PromQL, and the sentences for people.
 
-`ALERTS` is the one table for the evaluator of this process, for the rules that Prometheus reads,
-and for the runbooks. Words in braces are filled in by whoever has the figures: `Finding` those of
-`firing`, `resolved` and `too_few`, and `metertap_exporters.rules` those of the other texts.
+`ALERTS` is the one table for the evaluator of this process, for Prometheus's rules, and for the
+runbooks. Words in braces are filled in from figures: in `firing`, `resolved` and `too_few` by
+`Finding`, in the other texts by `metertap_exporters.rules`.
 """
 
 from __future__ import annotations
@@ -14,43 +14,43 @@ from typing import NamedTuple
 from metertap import text
 
 CRITICAL, WARNING = "critical", "warning"
-"""How urgent an alert is, in the words of Prometheus's own examples."""
+"""Severities of alerts, in the words of Prometheus's own examples."""
 
 PERCENT, MILLISECONDS, SECONDS, COUNT, USD = "%", "ms", "s", "count", "USD"
 
 BUDGET_SECONDS = 86_400
-"""The time that a budget is for."""
+"""The time for which a budget is, in seconds."""
 FAULTS_SECONDS = 900
-"""How long a fault of metertap's own is worth its alert."""
+"""How long a fault of metertap's own keeps its alert firing, in seconds."""
 MARGIN = 0.1
-"""A firing alert goes on until its figure is better than the threshold by this share of it."""
+"""The share of the threshold by which a figure must be better before its alert resolves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One alert of the table. Only Prometheus can tell of one that has no `firing`."""
+    """One alert of the table. One without a `firing` sentence is evaluated by Prometheus alone."""
 
     name: str
     unit: str
     expr: str
     summary: str
-    """The title that Prometheus gives it."""
+    """The title in Prometheus."""
     description: str
-    """The description that Prometheus gives it."""
+    """The description in Prometheus."""
     severity: str = WARNING
     firing: str = ""
-    """The sentence of a process while it fires."""
+    """The sentence of this process while the alert fires."""
     resolved: str = ""
-    """The sentence of a process at its end."""
+    """The sentence of this process when the alert resolves."""
     too_few: str = ""
-    """The sentence at its end, where there are too few calls or lookups to tell."""
+    """The sentence at the end, if there are too few calls or lookups to tell."""
     is_low: bool = False
-    """Whether it fires below its threshold (a percentage) instead of above."""
+    """Whether it fires below its threshold, a percentage, and not above."""
 
     def relief(self, threshold: float) -> float:
-        """Compute the figure that has to be passed before a firing alert resolves.
+        """Return the figure that has to be passed before a firing alert resolves.
 
-        It is within reach: where a tenth of the threshold would be more, it lies half-way to 100 %.
+        If a tenth of the threshold would lead beyond 100 %, it is half-way to 100 %.
         """
         if self.is_low:
             return threshold + min(MARGIN * threshold, (100 - threshold) / 2)
@@ -91,7 +91,7 @@ SLOWER_THAN_LAST_WEEK = Definition(
 )
 ERROR_BUDGET_BURN = Definition(
     name="MetertapErrorBudgetBurn",
-    severity=CRITICAL,  # in Prometheus, that of its pair of windows
+    severity=CRITICAL,  # in Prometheus, each pair of windows has its own
     unit=PERCENT,
     expr="{failure_ratio}{of} > {factor} * {budget}\n"
     "and {latest_failure_ratio}{of} > {factor} * {budget}\n"
@@ -109,7 +109,7 @@ ERROR_BUDGET_BURN = Definition(
 NO_TRAFFIC = Definition(
     name="MetertapNoTraffic",
     unit=SECONDS,
-    # Compared with itself, not by increase(), which misses the first call of a new series.
+    # Compared with itself, since increase() misses the first call of a new series.
     expr="sum by ({by}) ({called}) == sum by ({by}) ({called} offset {window})\n"
     "or absent_over_time({called}[{window}])",
     summary="Tool {tool} is not called",
@@ -168,7 +168,7 @@ SERIES_OVERFLOW = Definition(
 METER_FAULTS = Definition(
     name="MetertapMeterFaults",
     unit=COUNT,
-    # Not by increase(): a fault that happens once makes a series that begins with 1.
+    # Not by increase(), since a fault that happens once makes a series that begins with 1.
     expr="sum by ({by}) ({faults}) - "
     "(sum by ({by}) ({faults} offset {window}) or 0 * sum by ({by}) ({faults})) > 0",
     summary="metertap itself has faults in {instance} of {job}",
@@ -197,27 +197,27 @@ Labels = tuple[tuple[str, str], ...]
 Key = tuple[str, Labels]
 
 
-class Finding(NamedTuple):  # cheap to make: of each tool some, at each evaluation
-    """A figure of a tool, a cache or the process at one moment, beside its threshold."""
+class Finding(NamedTuple):  # cheap to make, since each evaluation makes several for each tool
+    """A figure of a tool, a cache or the process at one moment, with its threshold."""
 
     definition: Definition
     labels: Labels
     for_seconds: float
-    """How long it has to be past its threshold."""
+    """How long, in seconds, the figure has to be past the threshold."""
     value: float | None
-    """The figure in the definition's unit; None if there is none."""
+    """The figure in the definition's unit; None if unknown."""
     threshold: float
     span: float = 0.0
-    """Seconds that the value is taken over."""
+    """The seconds over which the value was taken."""
     counted: int = 0
-    """Calls or lookups that it is made of."""
+    """The number of calls or lookups behind the value."""
     minimum: int = 0
     compared: float | None = None
-    """The figure that is compared with the threshold, if it is not the value."""
+    """The figure to compare with the threshold, if that is not the value."""
     words: Callable[[], Mapping[str, str]] = dict
-    """Further words of the definition's sentences."""
+    """Further words for the definition's sentences."""
     said: str = ""
-    """The sentence, where it is not the definition's for what fires."""
+    """The sentence, if it is not the definition's `firing`."""
 
     @property
     def name(self) -> str:
@@ -226,7 +226,7 @@ class Finding(NamedTuple):  # cheap to make: of each tool some, at each evaluati
 
     @property
     def key(self) -> Key:
-        """The identity of the alert, at the next evaluation and after a restart too."""
+        """The identity of the alert, the same at each evaluation and after a restart."""
         return self.name, self.labels
 
     @property

@@ -1,9 +1,9 @@
-"""Wrappers for the methods of caches, made of the answers that an adapter gives.
+"""Wrappers for the methods of caches, made of the functions of an adapter.
 
-An adapter says which methods look something up, what they are asked for, and what their results
-mean. `counts`, `within` and `after` make of that what takes a method's place (`stand_in`): sync or
-async as the method is, one count for caches that stand on one another, no frame of metertap in a
-traceback, and no exception of metertap in the program.
+An adapter tells which methods look something up, which subject they look up, and what their results
+mean. `counts`, `within` and `after` make of that the stand-in of a method, sync or async as it is:
+one lookup counts once even if caches are built on one another, tracebacks have no frame of
+metertap, and no exception of metertap reaches the program.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ from metertap.patching.targets import Live, Make, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
 
 Asked = tuple[Any, tuple[Any, ...], dict[str, Any]]
-"""The subject of a lookup in the adapter's own terms, and the arguments for the method."""
+"""The subject of a lookup, in the adapter's terms, and the arguments for the method."""
 Ask = Callable[[Any, tuple[Any, ...], dict[str, Any]], Asked | None]
-"""A function that tells what a call asks of a cache; None where nothing is to be counted."""
+"""A function that returns the lookup that a call makes; None if nothing is to be counted."""
 Answer = Callable[[Any, Any, Any], Any]
-"""Counts the lookup in a cache by what was asked and the method's result. Gives the result that the
-caller gets."""
+"""Counts the lookup by its subject and the method's result, and returns the caller's result."""
 Around = Callable[[Any, tuple[Any, ...], dict[str, Any]], AbstractContextManager[Any]]
 """A function that makes the context of a call. It is metertap's own, and must not raise."""
 Note = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], None]
-"""A function that notes the result of a call: instance, result, arguments."""
+"""A function that notes a call's result; its arguments: instance, result, args, kwargs."""
 
 _layer, _set_layer, _reset_layer = layer.get, layer.set, layer.reset
 ITSELF: Any = object()
@@ -101,17 +100,17 @@ def call({parameters}):
 
 
 def stand_ins(owner: str, /, **makers: Make) -> list[Target]:
-    """Patch methods of the class `owner`, each by what its name is given: see `stand_in`."""
+    """Return targets for methods of the class `owner`, each with its maker: see `stand_in`."""
     return [stand_in(f"{owner}.{name}", make) for name, make in makers.items()]
 
 
 def outermost(_cache: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asked | None:
-    """Ask for everything that is no part of another cache's lookup."""
+    """Count every call that is not part of another cache's lookup."""
     return None if _layer() else (None, args, kwargs)
 
 
 def anything(_cache: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asked | None:
-    """Ask for everything, a part of another cache's lookup too."""
+    """Count every call, including parts of another cache's lookup."""
     return None, args, kwargs
 
 
@@ -123,11 +122,11 @@ def counts(
     layers: Any = ITSELF,
     awaited: bool = False,
 ) -> Make:
-    """Count what a method of `library` looks up.
+    """Return a maker of stand-ins that count the lookups of a method of `library`.
 
-    Caches that are asked meanwhile count nothing: the layer that they see is the library, or, with
-    `layers=ASKED`, what `ask` gave. With `layers=None` they count, too. An `awaited` method need
-    not be a coroutine function.
+    Caches that are asked meanwhile count nothing: the layer above them is the library, or with
+    `layers=ASKED` the subject that `ask` returned. With `layers=None` they count, too. An `awaited`
+    method need not be a coroutine function.
     """
     layers = library if layers is ITSELF else layers
     run = _RUN if layers is None else _RUN_AS_LAYER
@@ -137,7 +136,7 @@ def counts(
 
     def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
         is_async = inspect.iscoroutinefunction(method)
-        # One that is awaited without being a coroutine function to those who ask stays that.
+        # A method that is awaited, without being a coroutine function to `inspect`, stays so.
         is_awaited = awaited and not is_async
         call = shaped(
             method,
@@ -158,7 +157,7 @@ def counts(
 
 
 def within(around: Around | None = None) -> Make:
-    """Run a method in a context: by default, one in which caches count nothing."""
+    """Return a maker of stand-ins that run a method in a context; default: caches count nothing."""
     if around is None:
         return counts("a layer above", lambda _cache, _asked, result: result, ask=anything)
 
@@ -169,14 +168,14 @@ def within(around: Around | None = None) -> Make:
 
 
 def _entered(around: Around, *call: Any) -> AbstractContextManager[Any]:
-    """Return what `around` gives for a call; where that fails, what does nothing."""
+    """Return the context that `around` makes for a call; if that fails, one that does nothing."""
     with faults.guarded("cache.layer"):
         return around(*call)
     return nullcontext()
 
 
 def after(library: str, note: Note) -> Make:
-    """Note each result of a method that is not awaited."""
+    """Return a maker of stand-ins that note each result of a method that is not awaited."""
 
     def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
         return shaped(
@@ -193,15 +192,15 @@ def after(library: str, note: Note) -> Make:
 
 
 NOTHING: Any = object()
-"""A default of ours: a lookup that answers with it found nothing, though the program may store
-None, or the caller's default."""
+"""A default of ours: a lookup that returns it found nothing. None, or the caller's default, may be
+stored in the cache."""
 
 
 def with_default(args: Any, kwargs: Any, *, ours: bool, unless_none: bool = False) -> Asked:
-    """Replace the default of a call `get(key, default)` by `NOTHING`, where it is to be `ours`.
+    """Replace the default of a call `get(key, default)` by `NOTHING`, if it is to be `ours`.
 
-    `unless_none` leaves a default of None alone. What is asked is a pair: the caller's default, and
-    the one that the method gets. `kwargs` have to be of this one call.
+    `unless_none` keeps a default of None. The subject is a pair: the caller's default, and the one
+    that the method gets. `kwargs` must belong to this one call.
     """
     default = args[1] if len(args) > 1 else kwargs.get("default")
     if not ours or (unless_none and default is None):
@@ -214,9 +213,9 @@ def with_default(args: Any, kwargs: Any, *, ours: bool, unless_none: bool = Fals
 
 
 def is_own(method: Callable[..., Any], package: str) -> bool:
-    """Return whether `method` is the code of `package` itself, wrapped by nobody.
+    """Return whether `method` is code of `package` itself, wrapped by no other code.
 
-    Only that may get an argument of ours. What the program overrides gets what the caller passed.
+    Only such a method may get an argument of ours. An override of the program gets the caller's.
     """
     if type(method) is not FunctionType:
         return False
@@ -224,7 +223,7 @@ def is_own(method: Callable[..., Any], package: str) -> bool:
 
 
 def replaced(args: Any, kwargs: Any, place: int, name: str, value: Any) -> tuple[Any, Any]:
-    """Return the arguments of a call with `value` for one: by its place, if it was given so."""
+    """Return the arguments of a call with `value` for one, by position if it was given so."""
     if len(args) > place:
         return (*args[:place], value, *args[place + 1 :]), kwargs
     return args, {**kwargs, name: value}

@@ -1,7 +1,7 @@
-"""The meter of one cache, where its hits are counted; and counting by hand, by a cache's name.
+"""The meter of one cache, which counts its hits; and counting by hand, by a cache's name.
 
-Every name here works before and without `instrument()`. After its end, and where measuring is
-disabled, it does nothing.
+Every function works before and without `instrument()`. After the last `shutdown()`, and if
+measuring is disabled, it does nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NO_COUNT: Iterator[None] = iter(())
 
 
 class _Unbound(dict[Any, Callable[[], None]]):
-    """The hits or the misses of a cache before its first lookup, and while measuring is off."""
+    """The hits or the misses of a cache before its first lookup, and while nothing is measured."""
 
     __slots__ = ("_bind", "_hit")
 
@@ -45,9 +45,9 @@ def _count_nothing() -> None:
 
 
 class CacheMeter:
-    """Counts what one cache does. Get one from `metertap.cache_meter(name)` and keep it.
+    """Counts the lookups of one cache. Get one by `metertap.cache_meter(name)`, and keep it.
 
-    A lookup during a tool call is counted for that tool.
+    A lookup during a tool call counts for that tool, too.
     """
 
     __slots__ = (
@@ -65,14 +65,14 @@ class CacheMeter:
         self._system = system
         self._hits: dict[Any, Callable[[], None]]
         self._misses: dict[Any, Callable[[], None]]
-        # Outside of all tools one item is taken of these. They are empty before the first lookup.
+        # A lookup outside of tools takes one item of these. They are empty before the first lookup.
         self._hits_outside = self._misses_outside = _NO_COUNT
         self.forget()
         with faults.guarded("cache_meter"):
             recorder().keep(self)
 
     def forget(self) -> None:
-        """Find the series again, after a fork, a reset or a change of settings."""
+        """Look the series up again, after a fork, a reset or a change of settings."""
         self._hits_outside = self._misses_outside = _NO_COUNT
         self._hits = _Unbound(self._bind, hit=True)
         self._misses = _Unbound(self._bind, hit=False)
@@ -110,7 +110,7 @@ class CacheMeter:
             faults.fault("cache_meter", fault)
 
     def evicted(self, entries: int = 1) -> None:
-        """Count `entries` that the cache dropped to make room or because they expired."""
+        """Count `entries` that the cache dropped, to make room or because they expired."""
         with faults.guarded("cache_meter"):
             if (series := self._find()) is not None:
                 if is_count(entries):
@@ -126,7 +126,7 @@ class CacheMeter:
                 recorder().cache_rejected(series)
 
     def _bind(self) -> CacheSeries | None:
-        """Count on the series from now on, without looking for it; None while it is not to."""
+        """Count on the series from now on, without look-ups; None while nothing is measured."""
         era = recorder().era
         series = self._find()
         if series is not None:
@@ -138,7 +138,7 @@ class CacheMeter:
         return series
 
     def _find(self) -> CacheSeries | None:
-        """Find the series to count on; None while nothing is measured."""
+        """Return the series to count on; None while nothing is measured."""
         if not is_enabled():
             return None
         recorder().wake()
@@ -146,7 +146,7 @@ class CacheMeter:
 
 
 def cache_meter(name: str) -> CacheMeter:
-    """Return a meter for a cache of the program's own: `hit`, `miss`, `evicted`, `rejected`."""
+    """Return a meter for a cache of the program: `hit`, `miss`, `evicted`, `rejected`."""
     with faults.guarded("cache_meter"):
         if is_enabled():
             recorder().cache_by_hand(name, SOURCE)

@@ -1,8 +1,8 @@
-"""The cheapest count of a lookup `get(key, default)`: a function written for the method.
+"""The cheapest count of a lookup `get(key, default)`: a function written for one method.
 
-It has the method's own parameters, as in `patching.shell`, and makes no object for a lookup. What
-is not the plain case (a layer above that counts, say) is passed to the general function, which
-`caching.adapter` makes.
+It has the method's own parameters, as in `patching.shell`, and makes no object for a lookup. Other
+cases, such as a layer above that counts, are passed on to the general function of
+`caching.adapter`.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ def gets(
     asking: Callable[[], object] | None = None,
     unless: frozenset[str] = frozenset(),
 ) -> Callable[..., Any]:
-    """Count a method of a library's own code that returns `nothing` where there is no entry.
+    """Count a method of the library's own code that returns `nothing` if there is no entry.
 
-    Its parameter `default`, if it has one, gets that in place of the caller's. It must look up
-    nothing else. While `asking` gives anything, and where a parameter in `unless` is true, the
-    function that `otherwise` makes runs.
+    Its parameter `default`, if it has one, gets `nothing` in place of the caller's. The method must
+    make no other lookups. While `asking` returns something, and when a parameter in `unless` is
+    true, the function that `otherwise` makes runs instead.
     """
     names = {name: ours for ours, name in canonical(method).items()}
     arguments = written(method)["arguments"].split(", ")

@@ -1,8 +1,8 @@
-"""Who counts a lookup where caches stand on one another: the outermost of them.
+"""Which cache counts a lookup if caches are built on one another: the outermost one.
 
-An adapter notes in a context variable that it counts, and the adapters of caches that are asked
-meanwhile count nothing. Tasks, threads and callbacks that begin meanwhile keep that context for as
-long as they live. So what stands in it is a mark, which is emptied at the end of the lookup.
+An adapter sets a context variable while it counts, and the adapters of caches below count nothing.
+Tasks, threads and callbacks that begin meanwhile keep that context as long as they live. So the
+variable holds a mark that is emptied at the end of the lookup.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from contextvars import ContextVar, Token
 from typing import Any
 
 Mark = list[Any]
-"""The layer, or nothing once its lookup is over."""
+"""A list with the layer, emptied when its lookup is over."""
 layer: ContextVar[Mark | None] = ContextVar("metertap_cache_layer", default=None)
-"""The mark of the layer that counts the cache operation in progress: lookups below count nothing.
+"""The mark of the layer that counts the operation in progress: lookups below count nothing.
 
-Adapters of caches that stand on other caches put it there (`counting`); all adapters look for one
-that is not empty.
+Adapters of caches that are built on other caches set it (`counting`); all adapters look whether
+there is one that is not empty.
 """
 
 
 def by() -> Any:
-    """Return the layer that counts what is looked up here, or None."""
+    """Return the layer that counts lookups here, or None."""
     mark = layer.get()
     return mark[0] if mark else None
 
 
 def leave_layer(token: Token[Mark | None]) -> None:
-    """Put the layer back, at the end of a lookup that may be closed in another context."""
+    """Restore the layer at the end of a lookup, which may be closed in another context."""
     try:
         layer.reset(token)
     except ValueError:
@@ -35,7 +35,7 @@ def leave_layer(token: Token[Mark | None]) -> None:
 
 
 class setting:  # lower case: `with setting(variable, value):`
-    """Set a context variable inside, also in a coroutine that is left in another context."""
+    """Context manager that sets a variable, also in a coroutine closed in another context."""
 
     __slots__ = ("_token", "_value", "_variable")
 
@@ -50,7 +50,7 @@ class setting:  # lower case: `with setting(variable, value):`
     def __exit__(self, *_raised: object) -> None:
         try:
             self._variable.reset(self._token)
-        except ValueError:  # a coroutine that is closed elsewhere
+        except ValueError:  # a coroutine that is closed in another context
             pass
 
 
@@ -60,7 +60,7 @@ class counting(setting):  # lower case, too
     __slots__ = ()
 
     def __init__(self, by: object = "a layer above") -> None:
-        """Make it; `by` is for adapters that ask what is outside."""
+        """Name the layer `by`, for adapters that ask which one is outside."""
         super().__init__(layer, [by])
 
     def __exit__(self, *raised: object) -> None:

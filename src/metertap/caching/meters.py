@@ -1,7 +1,7 @@
 """Parts of every cache adapter: meters for cache objects, statistics that are read, and names.
 
 An adapter in `metertap_instrumentation.caches` says what is wrapped and what a miss looks like.
-Here is what all of them share: which object a lookup belongs to, and what that object is called.
+This module finds the meter of a cache object, and the object's name.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from metertap.recording.cache_series import BOTH, CacheSeries, Reading, Statisti
 from metertap.state import is_enabled, recorder
 
 FORK_WAITS_SECONDS = 1.0
-"""The longest that a fork waits for caches that are looked for."""
+"""The longest, in seconds, that a fork waits for a search for caches."""
 NAMES = Names()
-"""Names that users gave their caches, and names that were found."""
+"""Names of caches, given by programs or found."""
 
 
 class ObjectMeter(CacheMeter):
-    """Counts what one cache object does, under a name that is found when somebody looks."""
+    """Counts the lookups of one cache object, whose name is found when figures are read."""
 
     __slots__ = (
         "_named",
@@ -45,26 +45,26 @@ class ObjectMeter(CacheMeter):
         self.natural_name = natural_name
         self.supports = supports
         self.parts: dict[int, weakref.ref[Any]] = {}
-        # The series that it counts on, once something was looked up: in a dictionary, because
-        # `setdefault` gives all threads that come first together the same one.
+        # The series to count on, after the first lookup. In a dictionary, because `setdefault`
+        # gives the same series to all threads that come first together.
         self._series: dict[None, CacheSeries] = {}
-        self._named: CacheSeries | None = None  # of which that is a part, once it has a name
-        # What it counted on before it was told to begin again, and of which that is a part.
+        self._named: CacheSeries | None = None  # has that as a part, once the cache has a name
+        # The series before measuring began anew, and the named one that has it as a part.
         self._past: tuple[CacheSeries, CacheSeries] | None = None
         super().__init__("", system)
 
     @property
     def name(self) -> str:
-        """The name of the cache, once somebody has looked; empty before."""
+        """The name of the cache; empty until figures were read."""
         return self._name
 
     @property
     def system(self) -> str:
-        """The name of the library that the cache is of."""
+        """The name of the cache's library."""
         return self._system
 
     def forget(self) -> None:
-        """Start counting again, under a name that has to be found again."""
+        """Count on a new series from now on, whose name has to be found again."""
         super().forget()
         series, named = self._series.get(None), self._named
         self._series, self._name, self._named = {}, "", None
@@ -72,23 +72,23 @@ class ObjectMeter(CacheMeter):
             self._past = series, named
 
     def counts_on(self, series: CacheSeries) -> bool:
-        """Return whether the next lookup is counted on `series`."""
+        """Return whether the next lookup counts on `series`."""
         return self._series.get(None) is series
 
     def settle(self, series: CacheSeries, name: str) -> None:
-        """Show what was counted on `series` under the name of the cache object."""
-        if self._past is not None:  # or one would stay for each time that measuring begins again
+        """Show the counts of `series` under the cache's name."""
+        if self._past is not None:  # or there would be a part for each new beginning
             (past, named), self._past = self._past, None
             named.absorb(past)
         found = recorder().cache_by_hand(name, self._system, self.supports)
         found.parts.append(series)
         if self.counts_on(series):
             self._name, self._named = found.name, found
-        if self.cache() is None:  # it ended while its name was looked for
+        if self.cache() is None:  # the cache ended during the search for its name
             found.absorb(series)
 
     def end(self) -> None:
-        """Move the counts of an object that is gone to the series of its name."""
+        """Move the counts of a cache that is gone to the series of its name."""
         series = self._series.get(None)
         if series is not None and self._name:
             recorder().cache_by_hand(self._name, self._system, self.supports).absorb(series)
@@ -98,7 +98,7 @@ class ObjectMeter(CacheMeter):
             return None
         series = self._series.get(None)
         if series is None:
-            # First: to wake the pipeline takes long, and other threads look something up meanwhile.
+            # First, since waking the pipeline takes long, and other threads make lookups meanwhile.
             recorder().wake()
             new = CacheSeries("", self._system, self.supports)
             series = self._series.setdefault(None, new)
@@ -118,27 +118,27 @@ class ObjectMeters:
         natural_name: Callable[[Any], object] = lambda _cache: None,
         meter: type[ObjectMeter] = ObjectMeter,
     ) -> None:
-        """Begin without meters. `natural_name` gives the name that the library has for a cache.
+        """Begin without meters. `natural_name` returns the library's own name for a cache.
 
-        What is no text, or is empty, is no name.
+        A result that is no text, or empty, is no name.
         """
         self.system = system
         self._meter_class = meter
         self.supports = supports
         self._natural_name = natural_name
         self.known: dict[int, ObjectMeter] = {}
-        """The meters by the identities of caches and of their parts."""
+        """The meters, by the identities of caches and of their parts."""
         self.find = self.known.get
 
     def of(self, cache: Any) -> ObjectMeter:
-        """Return the meter of `cache`, made if it is new."""
+        """Return the meter of `cache`; made on first use."""
         meter = self.known.get(id(cache))
         return meter if meter is not None else self._new(cache)
 
     def of_part(self, part: Any, find: Callable[[Any], ObjectMeter]) -> ObjectMeter:
-        """Return the meter of what `part` (a shard, a client of a pool) belongs to.
+        """Return the meter of the cache to which `part` (a shard, a client of a pool) belongs.
 
-        `find` finds it: once, and again if what the part belongs to is gone.
+        `find` finds it: once, and again if that cache is gone.
         """
         identity = id(part)
         meter = self.known.get(identity)
@@ -178,11 +178,11 @@ class ObjectMeters:
 
 
 class _Unnamed:
-    """Meters and readings whose names are found together, in one search, when somebody looks."""
+    """Meters and readings without names, which are found together in one search."""
 
     def __init__(self) -> None:
         self._lock = locks.rlock()
-        # Appended to without the lock: lookups must not wait until names are found.
+        # Appended to without the lock, so that lookups do not wait for a search.
         self._meters: list[tuple[ObjectMeter, CacheSeries]] = []
         self._readings: list[tuple[weakref.ref[Any], str, str | None, frozenset[str], Reading]] = []
 
@@ -200,7 +200,7 @@ class _Unnamed:
         supports: frozenset[str],
         reading: Reading,
     ) -> None:
-        """Name `cache`, which `reading` reads, at the next look."""
+        """Name `cache`, whose statistics `reading` reads, at the next look."""
         with self._lock:
             self._readings.append((weakref.ref(cache), system, natural_name, supports, reading))
         recorder().on_look(self.look)
@@ -217,7 +217,7 @@ class _Unnamed:
             wanted += [(cache(), natural) for cache, _, natural, _, _ in readings]
             names = NAMES.of(wanted)
             for (meter, series), name, (cache, _) in zip(meters, names, wanted, strict=False):
-                if cache is None:  # it has ended meanwhile: no variable refers to it
+                if cache is None:  # it has ended, so no variable refers to it
                     name = meter.natural_name or meter.class_name
                 meter.settle(series, name)
             for (cache_of, system, natural, supports, reading), name in zip(
@@ -228,8 +228,8 @@ class _Unnamed:
                 recorder().cache_by_hand(name, system, supports).readings.append(reading)
 
     def name_now(self, meter: ObjectMeter) -> None:
-        """Name `meter`, whose object ends before anybody looked, by what it tells itself."""
-        # A finaliser must not wait: whoever has the lock may wait for one that this thread has.
+        """Name `meter`, whose cache ends before the first look, without a search."""
+        # A finaliser must not wait: the thread with the lock may wait for a lock that this one has.
         taken: list[bool] = []
         try:
             taken.extend(map(self._lock.acquire, locks.AT_ONCE))
@@ -242,26 +242,26 @@ class _Unnamed:
                 self._lock.release()
 
     def before_fork(self) -> None:
-        """Wait for a look in progress: its readings are on their way to their series."""
+        """Wait for a look in progress, which is moving readings to their series."""
         self._lock.acquire(timeout=FORK_WAITS_SECONDS)
 
     def forked_in_parent(self) -> None:
         """Let other threads of the parent look again."""
-        with contextlib.suppress(RuntimeError):  # it was not waited for any longer
+        with contextlib.suppress(RuntimeError):  # the wait was given up
             self._lock.release()
 
     def forked(self) -> None:
-        """Begin from zero in a forked child, which shall not show what its parent looked up."""
+        """Begin from zero in a forked child, which must not show its parent's lookups."""
         self._meters = []
         for *_, reading in self._readings:
             reading.start_over()
 
     def reset(self) -> None:
-        """Forget what waits for a name: it counted for a recorder that has forgotten it."""
+        """Forget series that wait for a name: the recorder has forgotten everything."""
         with self._lock:
             self._readings = []
             for meter, series in list(self._meters):
-                if not meter.counts_on(series):  # else it began after that
+                if not meter.counts_on(series):  # else it began after the reset
                     self._meters.remove((meter, series))
 
 
@@ -282,8 +282,8 @@ def read_statistics(
 ) -> Reading:
     """Show `cache` by the statistics that it keeps itself. It is held weakly.
 
-    What the cache counted before is left out if it is to count `from_now`, and what a `reading`
-    that a recorder has forgotten had counted.
+    With `from_now`, earlier counts of the cache are left out. A `reading` that the recorder has
+    forgotten may be given, whose counts are left out, too.
     """
     reference = weakref.ref(cache)
 
@@ -299,9 +299,9 @@ def read_statistics(
 
 
 def name_cache(cache: object, name: str) -> None:
-    """Call `cache` by `name` in every view, whatever it is bound to. Before it is first used."""
+    """Call `cache` by `name` in every view. To be called before the cache is first used."""
     with faults.guarded("name_cache"):
         try:
             NAMES.give(cache, name)
-        except TypeError as error:  # a mistake of the caller's
+        except TypeError as error:  # the caller's mistake
             faults.warn_once("name_cache", "name_cache: %s", faults.shown(error, str))

@@ -1,8 +1,8 @@
-"""Names of caches: what an operator recognises, the same after a restart, never a key.
+"""Names of caches that an operator recognises, and that are the same after a restart. Never a key.
 
-In this order: what the program said (`metertap.name_cache`), what the library calls the cache
-(a directory, an alias, the function that is decorated), the attribute or variable that it is bound
-to (`shop.cache.sessions`, `shop.api.Catalogue.prices`), and the class, where there is nothing else.
+In this order: the name that the program gave (`metertap.name_cache`), the library's own name for
+the cache (a directory, an alias, the decorated function), the attribute or variable that holds it
+(`shop.cache.sessions`, `shop.api.Catalogue.prices`), and otherwise its class.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from metertap import locks
 from metertap.labels import as_label
 
 KEEPERS: set[str] = set()
-"""Packages whose own objects and closures keep caches under names that tell an operator nothing."""
+"""Packages whose own objects and closures hold caches under names that tell nothing."""
 
 _HAVE_NAMES = (
     types.FunctionType,
@@ -31,14 +31,14 @@ _HAVE_NAMES = (
 
 
 class Names:
-    """A finder of names for many objects at once: each search has to walk over all objects."""
+    """A finder of the names of many objects at once: a search walks over all objects."""
 
     def __init__(self) -> None:
         self._given: dict[int, tuple[weakref.ref[Any], str]] = {}
         self._lock = locks.lock()
 
     def give(self, cache: object, name: str) -> None:
-        """Call `cache` by `name`. Raises `TypeError` for what is no name, or cannot be named."""
+        """Call `cache` by `name`. Raises `TypeError` for no name, or a cache that takes none."""
         if not isinstance(name, str) or not name:
             raise TypeError("a cache's name is a text that is not empty")
         identity = id(cache)
@@ -47,14 +47,14 @@ class Names:
             self._given[identity] = (forgotten, as_label(name))
 
     def given(self, cache: object) -> str | None:
-        """Return what the program called `cache`, or None."""
+        """Return the name that the program gave `cache`, or None."""
         found = self._given.get(id(cache))
         return found[1] if found is not None and found[0]() is cache else None
 
     def of(self, wanted: Sequence[tuple[Any, str | None]]) -> list[str]:
-        """Return the names of objects, given with their natural names if they have any.
+        """Return the names of objects, which come with their natural names, if they have any.
 
-        None in the place of an object is one that has ended.
+        None in place of an object is one that has ended.
         """
         names = [
             None if cache is None else self.given(cache) or natural for cache, natural in wanted
@@ -67,17 +67,17 @@ class Names:
         ]
 
     def unbound(self, cache: object) -> str:
-        """Return the name of all caches of a class that no variable or attribute refers to."""
+        """Return the common name of all caches of a class that no variable or attribute holds."""
         cls = type(cache)
         return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def names_of(function: Any) -> tuple[str, str] | None:
-    """Find the module and qualified name of a callable, decorated or not.
+    """Return module and qualified name of a callable, decorated or not.
 
-    No `__getattr__` of the program's is called.
+    No `__getattr__` of the program is called.
     """
-    for _ in range(20):  # a decorated function may lead to itself
+    for _ in range(20):  # a decorated function may refer to itself
         if issubclass(type(function), _HAVE_NAMES):
             names = getattr(function, "__module__", None), function.__qualname__
         else:
@@ -93,7 +93,7 @@ def names_of(function: Any) -> tuple[str, str] | None:
 
 
 def attribute_of(item: Any, name: str) -> Any:
-    """Read an attribute past a `__getattr__` of the program's; None if there is none."""
+    """Read an attribute without calling the program's `__getattr__`; None if it is missing."""
     try:
         return object.__getattribute__(item, name)
     except AttributeError:
@@ -101,7 +101,7 @@ def attribute_of(item: Any, name: str) -> Any:
 
 
 def _bindings(caches: Sequence[object]) -> dict[int, str]:
-    """Find names, by identity, in the variables and attributes that refer to the caches."""
+    """Return names, by identity, of the variables and attributes that hold the caches."""
     if not caches:
         return {}
     names = _in_modules(caches)
@@ -120,14 +120,14 @@ def _in_modules(caches: Iterable[object]) -> dict[int, str]:
             continue
         for name, value in list(namespace.items()):
             if id(value) in wanted:
-                # The module that a name was imported into is not the one it belongs to: the
-                # first one imported is.
+                # A module that imported the name is not the one that defined it: that one was
+                # imported first.
                 found.setdefault(id(value), f"{module_name}.{name}")
     return found
 
 
 def _in_objects(caches: Sequence[object]) -> dict[int, str]:
-    """Find names in attributes of instances, classes and functions, and in closures."""
+    """Return names of attributes of instances, classes and functions, and of closures."""
     wanted = {id(cache): cache for cache in caches}
     found: dict[int, str] = {}
     holders = [item for item in gc.get_referrers(*caches) if item is not caches]
@@ -143,7 +143,7 @@ def _in_objects(caches: Sequence[object]) -> dict[int, str]:
             _attributes(holder, dict(type.__dict__["__dict__"].__get__(holder)), wanted, found)
         else:
             namespace = _namespace(holder)
-            if namespace is not None:  # an instance that keeps its attributes in itself
+            if namespace is not None:  # an instance whose attributes are in the object itself
                 _attributes(holder, namespace, wanted, found)
     for cell in cells:
         for closure in gc.get_referrers(cell):
@@ -161,7 +161,7 @@ def _attributes(
     for name, value in list(namespace.items()):
         if id(value) in wanted and type(name) is str:
             is_function = type(owner) is types.FunctionType
-            # What decorates a function may be an object of a class of the library's.
+            # A decorator may be an object of one of the library's classes.
             of = namespace.get("__wrapped__", owner if is_function else None)
             label = None if of is None else _function(of)
             if label is None:
@@ -172,8 +172,8 @@ def _attributes(
             found.setdefault(id(value), label)
 
 
-# Any object of the program may come by here, lazy ones and proxies among them: what they are is not
-# asked of them (isinstance asks), and what they hold is read past what they override.
+# Any object of the program may come here, including lazy ones and proxies: `isinstance` would ask
+# them, so it is not used, and attributes are read past their overrides.
 
 
 def _is_class(item: object) -> bool:

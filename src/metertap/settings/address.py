@@ -1,6 +1,6 @@
-"""Addresses that alerts are sent to. They may hold credentials, and so are never shown whole."""
+"""Addresses of alert receivers. They may contain credentials, and are never shown whole."""
 
-# No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
+# No annotations from __future__: a NamedTuple would compile each of them, which is text, at start.
 
 from base64 import b64encode
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 
 class Address(NamedTuple):
-    """An HTTP address. As text it is scheme, host and port: webhooks keep secrets in the path."""
+    """An HTTP address. Its text is scheme, host and port: the path of a webhook is a secret."""
 
     scheme: str
     host: str
@@ -16,7 +16,7 @@ class Address(NamedTuple):
     target: str
     """The path and query of the address."""
     authorization: str | None = None
-    """Value of the header that the credentials in the address mean."""
+    """The value of the header that sends the address's credentials."""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -28,7 +28,7 @@ class Address(NamedTuple):
 
 
 def parse(value: object) -> Address:
-    """Parse an address. No error text has any of it."""
+    """Parse an address. Error messages contain no part of it."""
     text = str(value).strip()
     wrong = ValueError("an address such as http://127.0.0.1:9093 is needed")
     if not (text.isascii() and text.isprintable()) or " " in text:

@@ -1,11 +1,11 @@
-"""The configuration file: one that `METERTAP_CONFIG` names, or a `pyproject.toml` that is found.
+"""The configuration file: the one that `METERTAP_CONFIG` names, or a `pyproject.toml`.
 
-A named file may hold the table `[tool.metertap]`, or the keys of that table at top level. Without a
+A named file has the table `[tool.metertap]`, or the keys of that table at top level. Without a
 name, the table is looked for in `pyproject.toml` beside the program's own code, then in the working
-directory. Programs are started in folders that somebody else filled (a cloned repository, say), so
-the working directory's file is the program's own only if the program's code lies in it. The same
-holds for a name that is relative: a variable that is set for all programs names whatever file lies
-in the folder of each.
+directory. Programs may be started in a folder that somebody else filled, such as a cloned
+repository: so the working directory's file belongs to the program only if the program's code is in
+that folder. The same holds for a relative name: a variable that is set for all programs names
+whichever file is in the folder of each.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEFAULT = "pyproject.toml"
 _MOST_BYTES = 2**20
 _EMPTY: Mapping[str, Any] = {}
 _DEEP = r"""(?m)(?:^|[\[{,])[ \t]*(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}"""
-"""A key of more parts than any table of ours or another's has."""
+"""A key with more parts than any real table has."""
 
 
 class ConfigFile(NamedTuple):
@@ -37,7 +37,7 @@ class ConfigFile(NamedTuple):
     path: Path
     table: Mapping[str, Any] = _EMPTY
     is_programs: bool = True
-    """Whether it was named, or belongs to the program; else it merely lies where that runs."""
+    """Whether it was named or is the program's; else it is just in the working directory."""
 
     @property
     def name(self) -> str:
@@ -46,7 +46,7 @@ class ConfigFile(NamedTuple):
 
 
 def read(named: str) -> ConfigFile:
-    """Read the file that was named, or the one that is found. Warns, and never raises."""
+    """Read the file that is named, or found. Warns, and never raises."""
     path = Path(program.start_folder, expanded(named)) if named else None
     if path is not None and is_in_full(named):
         return ConfigFile(path, _read(path, f"{VARIABLE}=") or {})
@@ -69,30 +69,30 @@ def read(named: str) -> ConfigFile:
 
 
 def is_in_full(named: str) -> bool:
-    """Return whether a name means the same file in every folder: `~` is the user's own."""
+    """Return whether a name means the same file in every folder, as with `~`, the user's own."""
     return expanded(named).is_absolute()
 
 
 def expanded(named: str) -> Path:
-    """Return the path of a name that may begin with a user's folder, `~`. Never raises."""
+    """Return the path of a name that may begin with `~`. Never raises."""
     try:
         return Path(named).expanduser()
-    except RuntimeError:  # nobody knows where that user's folder is
+    except RuntimeError:  # that user has no known folder
         return Path(named)
 
 
 def load(named: str) -> dict[str, Any]:
-    """Read the file for a command that needs it. Raises what keeps it from being read."""
+    """Read the file for a command that needs it. Raises the error that prevents it."""
     path = expanded(named or DEFAULT)
     return _table(path, _text(path)) or {}
 
 
 def _beside(folder: Path) -> Iterator[Path]:
-    """Name the places of the file of code in `folder`: there, above its package, above `src`."""
+    """Yield the file's places for code in `folder`: there, above its package, above `src`."""
     if program.is_installed(folder):
         return
     yield folder / DEFAULT
-    # Path.exists raises where a program that has given up its rights may not look.
+    # Path.exists raises in a program that has given up its rights.
     while folder != folder.parent and os.path.exists(folder / "__init__.py"):
         folder = folder.parent
         yield folder / DEFAULT
@@ -111,9 +111,9 @@ def _is_within(folder: Path, file: Path) -> bool:
 
 
 def _is_written_by_owner(path: Path, code: Path | None = None) -> bool:
-    """Return whether the owner of `path` could change the program too; in `/tmp` anybody writes.
+    """Return whether the owner of `path` may write the program, too: anybody may write in `/tmp`.
 
-    If it is a link, its own owner chose the file.
+    The owner of a link chose the file that it leads to.
     """
     try:
         writers = {path.stat().st_uid, path.lstat().st_uid}
@@ -127,10 +127,10 @@ def _read(path: Path, variable: str = "") -> dict[str, Any] | None:
     text = ""
     try:
         text = _text(path)
-        if variable or "metertap" in text:  # the parser takes its time to import
+        if variable or "metertap" in text:  # importing the parser takes time
             return _table(path, text)
     except Exception as error:
-        # The program's own pyproject.toml may be missing or broken without concerning us.
+        # The program's own pyproject.toml may be missing or broken, which is not our concern.
         if variable or "[tool.metertap" in text:
             warn_once(
                 "configuration file",
@@ -143,10 +143,10 @@ def _read(path: Path, variable: str = "") -> dict[str, Any] | None:
 
 
 def _text(path: Path) -> str:
-    """Read a file that somebody may have put there. Raises OSError and ValueError.
+    """Read a file that anybody may have written. Raises OSError and ValueError.
 
-    A link may lead to a device that never ends, a pipe, or stdin. A key of thousands of parts
-    takes the parser minutes.
+    A link may lead to an endless device, a pipe, or stdin. The parser takes minutes for a key of
+    thousands of parts.
     """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(handle, "rb") as file:
@@ -169,7 +169,7 @@ def _table(path: Path, text: str) -> dict[str, Any] | None:
     return None if table is None else dict(table)
 
 
-@functools.lru_cache(maxsize=1)  # the same file is read each time that measuring begins
+@functools.lru_cache(maxsize=1)  # read each time that measuring begins
 def _parsed(text: str) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib

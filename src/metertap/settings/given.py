@@ -1,4 +1,4 @@
-"""Settings as they are given: by keywords, environment variables and a configuration file."""
+"""Settings as given by keywords, environment variables and a configuration file."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from metertap.settings.telling import warn_once
 _OTHER_VARIABLES = frozenset({config_file.VARIABLE, RUN_CHILDREN})
 _PREFIX = "METERTAP_"
 _SHARED_PREFIXES = ("METR", "METE", "METT", "PROMET", "PROMT", "PERFORMANCE_")
-"""Other programs' variables begin so too, so only near misspellings of ours are warned of."""
+"""Prefixes that other programs use as well: only near misspellings are warned of."""
 _MOST_TOLD = 20
-"""The most unknown keys of a file that are told: it may be anybody's, and takes time."""
+"""The most unknown keys of a file that are reported: it may be any file, and each takes time."""
 
 Given = dict[str, tuple[str, object]]
-"""For each keyword, the name under which it was set, and the value as it was given."""
+"""For each keyword, the name under which it was set, and the given value."""
 
 
 def from_keywords(options: Mapping[str, Any], refused: list[str]) -> Given:
-    """Take the settings among keywords, and tell of those that are none."""
+    """Take the settings among keywords, and report keywords that are none."""
     given: Given = {}
     for name, value in options.items():
         if name in TABLE:
@@ -42,7 +42,7 @@ def from_keywords(options: Mapping[str, Any], refused: list[str]) -> Given:
 
 
 def from_environment(environ: Mapping[str, str], refused: list[str]) -> Given:
-    """Take the settings among variables, and tell of near misses."""
+    """Take the settings among environment variables, and report near misspellings."""
     # An empty variable is an unset one: OpenTelemetry's rule for its own variables.
     given: Given = {
         name: (variable, environ[variable])
@@ -58,7 +58,7 @@ def from_environment(environ: Mapping[str, str], refused: list[str]) -> Given:
 
 
 def from_file(file: str, table: Mapping[str, Any], refused: list[str]) -> Given:
-    """Take the settings in the table of a file, and tell of keys that are none."""
+    """Take the settings in the table of a file, and report keys that are none."""
     known = {*TABLE, *TABLES_IN_FILE, ALERTS}
     given: Given = {
         name: (f"{name} in {file}", value) for name, value in table.items() if name in TABLE
@@ -74,10 +74,10 @@ def from_file(file: str, table: Mapping[str, Any], refused: list[str]) -> Given:
 
 
 def _tell_unknown(shown_name: str, name: str, known: Collection[str]) -> str:
-    """Warn, once, of a setting that does not exist; return what was told."""
+    """Warn once of a setting that does not exist; return the text."""
     near = nearest(name, known)
     if name.startswith(_PREFIX):
-        # Whoever writes METERTAP_WINDOW means METRICS_WINDOW_SIZE, and METERTAP_PORT is the page's.
+        # METERTAP_WINDOW surely means METRICS_WINDOW_SIZE, and METERTAP_PORT is that of the page.
         meant = {variable.partition("_")[2].lower(): variable for variable in known}
         meant |= {keyword: variable for keyword, (variable, _) in TABLE.items()}
         meant["port"] = TABLE["json_port"][0]

@@ -1,6 +1,6 @@
 """OpenTelemetry's own variables, as its specification defines them."""
 
-# No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
+# No annotations from __future__: a NamedTuple would compile each of them, which is text, at start.
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -22,36 +22,36 @@ _EMPTY: Mapping[str, str] = {}
 
 
 class OtelVariables(NamedTuple):
-    """The values of OpenTelemetry's variables, as far as metertap acts on them."""
+    """The values of OpenTelemetry's variables that matter to metertap."""
 
     is_sdk_disabled: bool = False
     otlp: bool = False
     otlp_protocol: str = "http/protobuf"
     export_interval_seconds: float | None = None
-    """Time between two exports; None where nobody set it."""
+    """Time between two exports; None if it is not set."""
     prometheus: bool = False
     disabled_instrumentations: frozenset[str] = frozenset()
-    """Names of any package's instrumentations."""
+    """Names of instrumentations, of any package."""
     excluded_process_metrics: frozenset[str] = frozenset()
-    """Patterns of names of process metrics that are not to be reported."""
+    """Patterns of names of process metrics that are not to be recorded."""
     resource_attributes: Mapping[str, str] = _EMPTY
     refused: tuple[str, ...] = ()
-    """Settings that could not be used, each with the reason."""
+    """Unusable settings, each with the reason."""
 
 
 def read(environ: Mapping[str, str]) -> OtelVariables:
-    """Read OpenTelemetry's variables. A value that cannot be used is one warning."""
+    """Read OpenTelemetry's variables. An unusable value is one warning."""
     exporters = {name.lower() for name in names(environ.get("OTEL_METRICS_EXPORTER", ""))}
     _check_exporters(exporters)
     if "none" in exporters or environ.get("OTEL_CONFIG_FILE", "").strip():
-        exporters = {"none"}  # OpenTelemetry's declarative file replaces all of its variables
+        exporters = {"none"}  # in force instead of all variables
     refused: list[str] = []
     _, endpoint = _first_set(
         environ, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
     )
     return OtelVariables(
         is_sdk_disabled=_is_sdk_disabled(environ, refused),
-        # A list of exporters wins over an endpoint.
+        # A list of exporters takes precedence over an endpoint.
         otlp=bool(exporters & _OTLP_EXPORTERS.keys()) if exporters else bool(endpoint),
         otlp_protocol=_otlp_protocol(environ, exporters, endpoint, refused),
         export_interval_seconds=_export_interval_seconds(environ, refused),
@@ -68,7 +68,7 @@ def read(environ: Mapping[str, str]) -> OtelVariables:
 def _check_exporters(exporters: set[str]) -> None:
     unknown = exporters - _OTLP_EXPORTERS.keys() - _OTHER_EXPORTERS
     if unknown:
-        from importlib import metadata  # takes 20 ms, and is needed for a mistake alone
+        from importlib import metadata  # takes 20 ms, and is only needed after a mistake
 
         unknown -= {entry.name for entry in metadata.entry_points(group=_EXPORTERS)}
     for name in sorted(unknown):
@@ -77,7 +77,7 @@ def _check_exporters(exporters: set[str]) -> None:
 
 
 def _first_set(environ: Mapping[str, str], *variables: str) -> tuple[str, str]:
-    """Return the first of `variables` that is set, and its value; where none is, the last one."""
+    """Return the first of `variables` that is set, or else the last, and its value."""
     variable = next((name for name in variables if environ.get(name, "").strip()), variables[-1])
     return variable, environ.get(variable, "").strip()
 
@@ -85,7 +85,7 @@ def _first_set(environ: Mapping[str, str], *variables: str) -> tuple[str, str]:
 def _is_sdk_disabled(environ: Mapping[str, str], refused: list[str]) -> bool:
     variable = "OTEL_SDK_DISABLED"
     word = environ.get(variable, "").strip().lower()
-    if word not in {"true", "false", ""}:  # OpenTelemetry defines these two words only
+    if word not in {"true", "false", ""}:  # OpenTelemetry defines no other words
         why = "true or false is needed"
         refused.append(unusable(variable, environ[variable], why, False))
     return word == "true"
@@ -125,12 +125,12 @@ def _port_of(endpoint: str) -> int | None:
     try:
         # gRPC's own form has no scheme: collector:4317
         return urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").port
-    except ValueError:  # the exporter itself says what is wrong with it
+    except ValueError:  # the exporter itself reports what is wrong with it
         return None
 
 
 def _resource_attributes(environ: Mapping[str, str]) -> dict[str, str]:
-    """Parse `OTEL_RESOURCE_ATTRIBUTES`: what the operator says there must not be overwritten."""
+    """Parse `OTEL_RESOURCE_ATTRIBUTES`, since the operator's attributes must not be replaced."""
     given = encodable(environ.get("OTEL_RESOURCE_ATTRIBUTES", ""))
     pairs = (item.partition("=") for item in given.split(","))
     return {key.strip(): unquote(value.strip()) for key, _, value in pairs if key.strip()}

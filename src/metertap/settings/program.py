@@ -22,19 +22,19 @@ _GENERIC_STEMS = frozenset({"__main__", "main", "app", "server", "run", "index",
 _NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 _APPLICATION = rf"(?P<where>{_NAME}|.+\.py)(:{_NAME}(\(.*\))?)?"
 _SCRIPT_IMPORT = rf"(?m)^\s*from ({_NAME}) import "
-"""How the script of an entry point finds its function: every installer writes such a line."""
+"""How an entry point's script imports its function: every installer writes such a line."""
 _KERNELS = frozenset({"ipykernel", "ipykernel_launcher", "colab_kernel_launcher"})
 _LONGEST_NOTEBOOK = 100
-"""Characters of a notebook's name: a service's name is part of everything that is exported."""
+"""The most characters of a notebook's name, which becomes part of everything exported."""
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 start_folder = ""
-"""The working directory in which the program was started; empty for the one that there is."""
+"""The working directory at the program's start; empty if it has not changed."""
 
 
 class Program(NamedTuple):
-    """A program: a module, a console script, or (neither) a file or a line of code."""
+    """A program: a module, a console script, or (with neither) a file or a line of code."""
 
     name: str
     module: bool = False
@@ -42,23 +42,23 @@ class Program(NamedTuple):
 
 
 def arguments() -> list[str]:
-    """Return the command after the interpreter's own flags: `["-m", "shop.server", …]` or a path.
+    """Return the command without the interpreter's flags: `["-m", "shop.server", …]` or a path.
 
-    It comes from `sys.orig_argv`, because `sys.argv` is not there yet when a site hook starts us. A
-    child that `multiprocessing` started by a command of its own runs its parent's program.
+    It is that of `sys.orig_argv`, since `sys.argv` does not exist yet when a site hook starts
+    metertap. A child that `multiprocessing` started by a command runs its parent's program.
     """
     found = _without_flags(list(getattr(sys, "orig_argv", sys.argv)))
     if is_started_by_multiprocessing():
-        # A child learns its parent's arguments after its site hooks have run.
+        # A child learns its parent's arguments only after its site hooks.
         own = list(getattr(sys, "argv", ()))
         return own if own and own[0] != "-c" else _parents_arguments() or found
     return found
 
 
 def name() -> str:
-    """Name this program; a notebook's kernel after its notebook, where Jupyter says that."""
+    """Return this program's name; a notebook kernel's is the notebook's, if Jupyter tells it."""
     found = described(arguments()).name
-    # Kernels alone are asked: what a notebook starts inherits its variables.
+    # Only of kernels: programs that a notebook starts inherit its variables.
     return encodable((_notebook() if found in _KERNELS else "") or found)
 
 
@@ -73,13 +73,13 @@ def _notebook() -> str:
 
 
 def is_nameless() -> bool:
-    """Return whether many programs have the command of this one: lines of code, and kernels."""
+    """Return whether many programs have this command: lines of code, and kernels of notebooks."""
     command = arguments()
     return command[:1] in ([], ["-c"], ["-"]) or described(command).name in _KERNELS
 
 
 def name_of_process(pid: int) -> str:
-    """Name what another process runs; `python` where the system does not say."""
+    """Return the name of another process's program; `python` if the system does not tell."""
     command = _arguments_of(pid)
     try:
         folder = os.readlink(f"/proc/{pid}/cwd")
@@ -91,7 +91,7 @@ def name_of_process(pid: int) -> str:
 
 
 def is_started_by_multiprocessing() -> bool:
-    """Return whether `multiprocessing` started this process, by a command and not by a fork."""
+    """Return whether `multiprocessing` started this process by a command, and not by a fork."""
     found = _without_flags(list(getattr(sys, "orig_argv", sys.argv)))
     return found[:1] == ["-c"] and "from multiprocessing." in "".join(found[1:2])
 
@@ -99,7 +99,7 @@ def is_started_by_multiprocessing() -> bool:
 def first_process() -> int:
     """Return the id of the process that runs this program and started the others that do.
 
-    It is that of the master, in a worker of a server; else this process's own.
+    In a worker of a server it is the master's; otherwise this process's own.
     """
     pid, parent = os.getpid(), os.getppid()
     found = _without_flags(list(getattr(sys, "orig_argv", sys.argv)))
@@ -113,8 +113,8 @@ def first_process() -> int:
 def is_started_for_itself() -> bool:
     """Return whether no other process runs this program and started this one.
 
-    False where that is unknown: not on Linux, or if the command was overwritten by a title, as
-    masters and workers of servers do.
+    False if that is unknown: on other systems than Linux, or if the command was overwritten by a
+    title, as masters and workers of servers do.
     """
     pid = os.getpid()
     command = list(getattr(sys, "orig_argv", sys.argv))
@@ -126,16 +126,16 @@ def _parents_arguments() -> list[str]:
 
 
 def _arguments_of(pid: int) -> list[str]:
-    """Return the command of another process after its flags; empty where the system hides it."""
+    """Return another process's command without flags; empty if the system hides it."""
     try:
         text = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes())
-    except OSError:  # only Linux tells
+    except OSError:  # only Linux has the file
         return []
     return _without_flags(text.rstrip("\0").split("\0"))
 
 
 def start_of(pid: int) -> int:
-    """Return when a process started, in clock ticks since boot; 0 where the system hides it."""
+    """Return a process's start in clock ticks since boot; 0 if the system hides it."""
     return _status(pid, 19)
 
 
@@ -145,7 +145,7 @@ def _parent_of(pid: int) -> int:
 
 def _status(pid: int, field: int) -> int:
     try:
-        # The name of the program comes before, in parentheses, and may have any character in it.
+        # The program's name comes before, in parentheses, and may contain any character.
         return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[field])
     except (OSError, ValueError, IndexError):
         return 0
@@ -158,7 +158,7 @@ def _without_flags(command: list[str]) -> list[str]:
         if flags == "--check-hash-based-pycs":
             del found[:1]
         elif not flags.startswith("--") and (last := re.search("[mcWX]", flags)):
-            # Short flags may stand together, and a value with its flag: `-um shop`, `-mshop`.
+            # Short flags may be joined, and a value may follow its flag: `-um shop`, `-mshop`.
             value = flags[last.end() :]
             if last.group() in "mc":
                 return [f"-{last.group()}", *filter(None, [value]), *found]
@@ -168,7 +168,7 @@ def _without_flags(command: list[str]) -> list[str]:
 
 
 def described(command: list[str]) -> Program:
-    """Describe the program that `command` runs: behind a launcher, the application."""
+    """Return the program that `command` runs: behind a launcher, the application."""
     if not command or command[0] in {"-c", "-"}:
         return Program(PurePath(sys.executable or "python").stem or "python")
     if command[0] == "-m":
@@ -184,9 +184,9 @@ def described(command: list[str]) -> Program:
 
 
 def folders() -> Iterator[Path]:
-    """Find the folders that hold the program's own code: its script's, or its package's.
+    """Yield the folders of the program's own code: its script's, or its package's.
 
-    A line of code and an interactive session have none: what they run lies nowhere.
+    A line of code and an interactive session have none.
     """
     command = arguments()
     if not command or command[0] in {"-c", "-"}:
@@ -196,7 +196,7 @@ def folders() -> Iterator[Path]:
     else:
         path = Path(start_folder, command[0]).resolve()
         launcher, rest, module = _file_name(command[0]), command[1:], _module_of_script(path)
-    # Launchers and -m import from the working directory; the script of an entry point does not.
+    # Launchers and -m import from the working directory; an entry point's script does not.
     imports_from_here = launcher in _LAUNCHERS or (
         command[0] == "-m" and not getattr(sys.flags, "safe_path", False)
     )
@@ -211,14 +211,14 @@ def folders() -> Iterator[Path]:
 
 
 def is_installed(folder: Path) -> bool:
-    """Return whether packages are installed to `folder`, so that it belongs to no project."""
-    is_of_environment = os.path.exists(folder.parent / "pyvenv.cfg")  # its folder of scripts
+    """Return whether packages are installed in `folder`, so that it belongs to no project."""
+    is_of_environment = os.path.exists(folder.parent / "pyvenv.cfg")  # the environment's scripts
     return is_of_environment or not _INSTALLED.isdisjoint(folder.parts)
 
 
 def _folders_of(package: str, *, from_here: bool) -> Iterator[Path]:
-    """Find where the import of `package` would find it, without importing it."""
-    # A site hook runs before Python puts the working directory on the path.
+    """Yield the folders where the import of `package` would find it, without importing it."""
+    # Python puts the working directory on the path only after site hooks.
     spec = PathFinder.find_spec(package, [start_folder or os.getcwd()]) if from_here else None
     spec = spec or find_spec(package)
     if spec is not None:
@@ -227,7 +227,7 @@ def _folders_of(package: str, *, from_here: bool) -> Iterator[Path]:
 
 
 def _module_of_script(path: Path) -> str:
-    """Return the module whose function an entry point's script calls; empty for other files."""
+    """Return the module of an entry point's function, by its script; empty for other files."""
     if path.suffix not in {"", ".exe"} or not os.path.isfile(path):
         return ""
     with path.open("rb") as script:
@@ -249,8 +249,8 @@ def _file_name(path: str) -> str:
 
 
 def _application(given: list[str]) -> str | None:
-    """Find what a launcher launches, by its looks: `module:attribute`, or a module or file."""
-    # After a flag there may be the flag's value; a launcher's own commands are no module.
+    """Return what a launcher starts, by its form: `module:attribute`, or a module or file."""
+    # A flag's value may follow it; a launcher's own commands are no modules.
     positional = [
         argument
         for flag, argument in zip(["", *given], given, strict=False)

@@ -1,8 +1,8 @@
-"""The folder of this user's measured processes, which nobody else may read or write.
+"""The folder of this user's measured processes, which other users can neither read nor write.
 
-It is `$XDG_RUNTIME_DIR/metertap` where that is this user's, else `metertap-<uid>` in the temporary
-directory. `metertap run` writes there before anything of the program is imported, so this module
-imports nothing that takes time.
+It is `$XDG_RUNTIME_DIR/metertap` if that belongs to this user, else `metertap-<uid>` in the
+temporary directory. `metertap run` writes there before any module of the program is imported, so
+this module imports only what is quick to import.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import os
 import stat
 
 SOCKET = ".sock"
-"""How names of sockets end that processes make here: `<process id>-<endpoint>.sock`."""
+"""The end of names of sockets in this folder: `<process id>-<endpoint>.sock`."""
 _TEMPORARY = ("/tmp", "/var/tmp", "/usr/tmp")  # noqa: S108  # the folder in it is checked
-"""The folder of temporary files if no variable names one; as `tempfile` has it."""
+"""The folders of temporary files that are used if no variable names one, as in `tempfile`."""
 
 
 def path() -> str:
-    """Return where the folder is, or would be."""
+    """Return the path of the folder, whether it exists or not."""
     base = os.environ.get("XDG_RUNTIME_DIR", "").strip()
     if base and _is_this_users(base):
         return os.path.join(base, "metertap")
@@ -27,7 +27,7 @@ def path() -> str:
 
 
 def made() -> str:
-    """Return the folder, made if need be. Raises PermissionError where somebody else owns it."""
+    """Return the folder; made if need be. Raises PermissionError if another user owns it."""
     found = path()
     try:
         os.mkdir(found, mode=0o700)
@@ -37,9 +37,9 @@ def made() -> str:
 
 
 def namespace() -> int | None:
-    """Return the number of the namespace of process ids that this process is in; None if unknown.
+    """Return the number of this process's namespace of process ids; None if unknown.
 
-    Containers and sandboxes may share the folder, while an id means another process in each.
+    Containers and sandboxes may share the folder, while one id means different processes in each.
     """
     try:
         return os.stat("/proc/self/ns/pid").st_ino
@@ -48,10 +48,10 @@ def namespace() -> int | None:
 
 
 def check_private(folder: str) -> None:
-    """Make sure that nobody else reads or writes there. Raises OSError where somebody may."""
+    """Check that no other user can read or write the folder. Raises OSError otherwise."""
     if not hasattr(os, "getuid"):
         return
-    found = os.lstat(folder)  # not stat: a link that somebody put there is not followed
+    found = os.lstat(folder)  # not stat, which would follow a link that another user put there
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise PermissionError(f"{folder} is not this user's directory")
     if stat.S_IMODE(found.st_mode) & 0o077:
@@ -59,7 +59,7 @@ def check_private(folder: str) -> None:
 
 
 def _is_this_users(base: str) -> bool:
-    """Return whether the XDG specification's condition holds: `sudo -E` passes on another's."""
+    """Return whether the folder is this user's, as XDG requires: `sudo -E` passes on another's."""
     try:
         found = os.stat(base)
     except OSError:
@@ -70,7 +70,7 @@ def _is_this_users(base: str) -> bool:
 
 
 def _temporary_folder() -> str:
-    """Return what `tempfile.gettempdir` does, whose import takes longer than all of this."""
+    """Return the same as `tempfile.gettempdir`, whose import takes longer than all of this."""
     if os.name == "nt":
         import tempfile
 

@@ -1,4 +1,4 @@
-"""Secrets: texts that are compared and sent, and never shown."""
+"""Secrets: texts that are compared and sent, but never shown."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import stat
 from pathlib import Path
 
 MOST_CHARACTERS = 4096
-"""The longest secret, and all that is read of a file."""
+"""The longest secret, and the most that is read of a file."""
 _SHORT = 16
 _OTHERS_MAY = stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP
 
 
 class Secret:
-    """A text that is never shown: whatever writes it, writes `(not shown)`."""
+    """A text that is never shown: as text it is `(not shown)`."""
 
     __slots__ = ("value",)
 
@@ -33,12 +33,12 @@ class Secret:
 
     @property
     def is_short(self) -> bool:
-        """Whether it can be guessed by trying."""
+        """Whether it is short enough to be guessed by trying."""
         return len(self.value) < _SHORT
 
 
 def parse(value: object) -> Secret:
-    """Parse a token, as it stands in a header. No error text has any of it."""
+    """Parse a token as it stands in a header. Error messages contain no part of it."""
     if isinstance(value, Secret):
         return value
     if not isinstance(value, str):
@@ -54,9 +54,9 @@ def parse(value: object) -> Secret:
 def read(path: Path) -> Secret:
     """Read the secret in a file: its text without white space around it.
 
-    Raises OSError where the file cannot be read, and ValueError where there is no secret in it.
+    Raises OSError if the file cannot be read, and ValueError if it contains no secret.
     """
-    # What is no regular file, such as a pipe, must not keep the reader waiting.
+    # A pipe, for example, must not keep the reader waiting.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -69,7 +69,7 @@ def read(path: Path) -> Secret:
 
 
 def exposure(path: Path) -> str | None:
-    """Say who else may read or replace the file; None where only its user's group may read it."""
+    """Return who else may read or replace the file; None if only its user's group may read it."""
     found = path.stat()
     if os.name == "nt":
         return None

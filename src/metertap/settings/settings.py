@@ -1,13 +1,13 @@
-"""Settings: read in this one place, into a frozen object.
+"""Settings: all of them are read here, once, into a frozen object.
 
-Keyword > environment > file > default. A value that cannot be used is one warning that names the
-setting, the value and what is taken instead; it is never an exception.
+Keyword > environment > file > default. An unusable value is one warning that names the setting, the
+value and what is used instead; it is never an exception.
 
-From a file that merely lies where the program runs, only settings count that reveal, send and open
-nothing (`HARMLESS`): whoever wrote that file need not be whoever started the program.
+Of a file that is just in the working directory, only settings count that cannot reveal, send or
+open anything (`HARMLESS`): its author need not be the one who started the program.
 """
 
-# No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
+# No annotations from __future__: a NamedTuple would compile each of them, which is text, at start.
 
 import os
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ _EMPTY: Mapping[str, Any] = {}
 
 
 class Settings(NamedTuple):
-    """The settings of one process, validated; `sources` says where each that was set comes from."""
+    """The validated settings of one process; `sources` names the origin of each that was given."""
 
     enabled: bool = True
     window_size: int = 1000
@@ -53,33 +53,33 @@ class Settings(NamedTuple):
     json_port: int = JSON_PORT
     json_host: str = "127.0.0.1"
     announce: bool = True
-    """Whether the address of the page is told on stderr."""
+    """Whether the page's address is printed on stderr."""
     weight: bool = True
     """Whether the sizes of tools' results and definitions are recorded."""
     context_window: int = 200_000
-    """Tokens that a model takes at once: what weights are a share of."""
+    """Tokens that a model takes at once; weights are shown as a share of them."""
     prometheus: bool = False
     prometheus_port: int = PROMETHEUS_PORT
     prometheus_host: str = "127.0.0.1"
     series_limit: int = 2000
     allowed_hosts: frozenset[str] = frozenset()
     json_socket: Path | None = None
-    """A Unix socket in place of the port; `AUTO` is one in the runtime folder."""
+    """A Unix socket instead of the port; `AUTO` is one in the runtime folder."""
     prometheus_socket: Path | None = None
     token: "Secret | None" = None
     """The token that a client of the endpoints must send."""
     token_file: Path | None = None
-    """The file that holds the token."""
+    """The file with the token."""
     tls_certfile: Path | None = None
     """The certificate chain that the endpoints show, as PEM."""
     tls_keyfile: Path | None = None
     tls_client_cafile: Path | None = None
-    """Authorities one of which must have signed a client's certificate."""
+    """Authorities, one of which must have signed a client's certificate."""
     access_problem: str | None = None
-    """The reason why no endpoint may open: a setting that restricts access cannot be used."""
+    """The reason why no endpoint may open: a setting that restricts access is unusable."""
     disabled_instrumentations: frozenset[str] = frozenset()
     disabled_by_opentelemetry: frozenset[str] = frozenset()
-    """Names of `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`: other packages' among them."""
+    """Names in `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`, including those of other packages."""
     service_name: str | None = None
     alertmanager_url: "Address | None" = None
     alert_webhook_url: "Address | None" = None
@@ -88,41 +88,41 @@ class Settings(NamedTuple):
     history: Path | None = None
     """The file that keeps what was measured."""
     history_size: int = 512
-    """Megabytes that it may grow to."""
+    """The most megabytes of that file."""
     alerts: Mapping[str, Any] | None = None
-    """Thresholds of `[tool.metertap.alerts]`, as they were written; None without that table."""
+    """Thresholds of `[tool.metertap.alerts]`, as written; None without that table."""
     caches: Mapping[str, Any] = _EMPTY
-    """Lines of `[tool.metertap.caches]`, as they were written."""
+    """Lines of `[tool.metertap.caches]`, as written."""
     tools: Mapping[str, Any] = _EMPTY
     """Lines of `[tool.metertap.tools]`."""
     prices: Mapping[str, Any] = _EMPTY
-    """Prices of models of `[tool.metertap.prices]`, as they were written."""
+    """Prices of models in `[tool.metertap.prices]`, as written."""
     fees: Mapping[str, Any] = _EMPTY
-    """USD for each call of a tool, by the tool's name: `[tool.metertap.fees]`."""
+    """USD that each call of a tool costs, by the tool's name: `[tool.metertap.fees]`."""
     cost_repeats: bool = False
-    """Whether salted hashes of model requests are kept, to see which are sent again."""
+    """Whether salted hashes of model requests are kept, to find repeated ones."""
     otlp: bool = False
     otlp_protocol: str = "http/protobuf"
     export_interval_seconds: float | None = None
-    """Time between two exports over OTLP, where the operator set one."""
+    """Time between two exports over OTLP, if the operator set it."""
     excluded_process_metrics: frozenset[str] = frozenset()
-    """Patterns of names of process metrics that are not to be reported."""
+    """Patterns of names of process metrics that are not to be recorded."""
     disabled_because: str | None = None
     run_children: bool = False
-    """Whether `metertap run` measures the program's children, which get the same settings."""
+    """Whether `metertap run` measures the program's child processes, with the same settings."""
     resource_from_environment: Mapping[str, str] = _EMPTY
     sources: Mapping[str, str] = _EMPTY
     refused: tuple[str, ...] = ()
-    """Settings that could not be used, each with the reason."""
+    """Unusable settings, each with the reason."""
 
     @property
     def has_alerts(self) -> bool:
-        """Whether alerts are configured: by thresholds, or by a receiver."""
+        """Whether thresholds or receivers of alerts are configured."""
         told = (self.alertmanager_url, self.alert_webhook_url)
         return self.alerts is not None or any(address is not None for address in told)
 
     def is_like(self, other: "Settings") -> bool:
-        """Return whether both have the same values, whatever else was refused."""
+        """Return whether both have the same values, whatever was unusable."""
         return self._replace(refused=()) == other._replace(refused=())
 
     def is_disabled(self, instrumentation: str) -> bool:
@@ -131,7 +131,7 @@ class Settings(NamedTuple):
         return not {instrumentation, "*"}.isdisjoint(disabled)
 
     def is_explicit(self, name: str) -> bool:
-        """Return whether the value of the setting `name` was given; else it is the default."""
+        """Return whether the value of the setting `name` was given, and is not the default."""
         return name in self.sources
 
 
@@ -171,7 +171,7 @@ def read(
                 values[name] = TABLE[name][1](raw)
                 sources[name] = source
                 kept_out.pop(name, None)
-            except Exception as error:  # an object's own __str__ may raise anything
+            except Exception as error:  # the object's own __str__ may raise anything
                 taken = values.get(name, Settings._field_defaults[name])
                 why = shown(error, str)
                 if name in ACCESS:
@@ -186,7 +186,7 @@ def read(
         disabled_because = f"{variable if by_variable else 'enabled'} is false"
     elif otel.is_sdk_disabled:
         disabled_because = "OTEL_SDK_DISABLED is true"
-    elif is_subinterpreter():  # which cannot end while threads of ours run
+    elif is_subinterpreter():  # a subinterpreter cannot end while threads of ours run
         disabled_because = "nothing is measured in a subinterpreter"
         warn_once("subinterpreter", disabled_because)
     values["enabled"] = disabled_because is None
@@ -213,7 +213,7 @@ def read(
 
 
 def _access_problem(values: Mapping[str, Any], kept_out: Mapping[str, str]) -> str | None:
-    """Warn once why no endpoint may open: a closed one was asked for, so none opens by mistake."""
+    """Warn once why no endpoint may open: a protected one must not be open by mistake."""
     problem = next(iter(kept_out.values()), None)
     if problem is None and "token" in values and "token_file" in values:
         problem = f"{TABLE['token'][0]} and {TABLE['token_file'][0]} are both set"
@@ -226,7 +226,7 @@ def _access_problem(values: Mapping[str, Any], kept_out: Mapping[str, str]) -> s
 
 
 def _harmless(file: ConfigFile) -> Mapping[str, Any]:
-    """Leave out of the table what may reveal, send or open, and warn once of what was left out."""
+    """Return the table without settings that may reveal, send or open, and warn once of those."""
     ours = {*TABLE, *TABLES_IN_FILE, ALERTS}
     ignored = sorted((file.table.keys() & ours) - HARMLESS)
     if ignored:
@@ -260,10 +260,10 @@ def _fees(file: str, table: Mapping[str, Any], refused: list[str]) -> dict[str, 
 
 
 def config_file_named() -> str:
-    """Return the path in `METERTAP_CONFIG`; empty where no file is named."""
+    """Return the path in `METERTAP_CONFIG`; empty if no file is named."""
     return os.environ.get(config_file.VARIABLE, "").strip()
 
 
 def history_named() -> str:
-    """Return what `METERTAP_HISTORY` names, a file or an address; empty where it is not set."""
+    """Return the file or address that `METERTAP_HISTORY` names; empty if it is not set."""
     return os.environ.get(HISTORY_VARIABLE, "").strip()

@@ -18,11 +18,11 @@ _LONGEST_NAME = 1000
 _port = integer(0, 65535)
 _HOST = r"[\w.:%-]+|\[[\w.:%-]+\]"
 AUTO = Path("auto")
-"""The value that asks for a socket in the runtime folder, one for each process."""
+"""The value that means a socket in the runtime folder, one for each process."""
 
 
 def _service(value: object) -> str:
-    """Parse the name of a service: it is part of everything that is shown and exported."""
+    """Parse the name of a service, which becomes part of everything shown and exported."""
     name = encodable(text(value))
     if len(name) > _LONGEST_NAME:
         raise ValueError(f"at most {_LONGEST_NAME} characters are needed")
@@ -30,7 +30,7 @@ def _service(value: object) -> str:
 
 
 def _host(value: object) -> str:
-    """Parse a name or an address to listen on: no port, and no URL."""
+    """Parse a name or an address to listen on; no port, and no URL."""
     host = text(value)
     if not re.fullmatch(_HOST, host):
         raise ValueError("a name or an address is needed")
@@ -38,14 +38,14 @@ def _host(value: object) -> str:
 
 
 def _path(value: object) -> Path:
-    """Parse the path of a file; what is relative is meant from the working directory of now."""
+    """Parse a path; a relative one is relative to the present working directory."""
     if isinstance(value, bytes) or "\0" in str(value):
         raise ValueError("a path is needed")
     return Path(text(value)).expanduser().absolute()
 
 
 def _history(value: object) -> Path:
-    """Parse the path of the file of a history. What is asked may be at an address; not this."""
+    """Parse the path of a history's file. Commands may read one from an address; not this."""
     if "://" in str(value):
         raise ValueError("the path of a file is needed")
     return _path(value)
@@ -56,19 +56,19 @@ def _socket(value: object) -> Path:
 
 
 def _token(value: object) -> object:
-    from metertap.settings import secret  # for whoever sets one
+    from metertap.settings import secret  # imported if one is set
 
     return secret.parse(value)
 
 
 def _address(value: object) -> object:
-    from metertap.settings import address  # for whoever is told of alerts
+    from metertap.settings import address  # imported if one is set
 
     return address.parse(value)
 
 
-# keyword → (environment variable, parser). The table drives reading, warnings and `doctor`.
-# In the file the names are the keywords'.
+# keyword → (environment variable, parser). Reading, warnings and `doctor` use this table. In the
+# file, names are the keywords.
 TABLE: dict[str, tuple[str, Callable[[object], Any]]] = {
     "enabled": ("PERFORMANCE_METRICS_ENABLED", boolean),
     "window_size": ("METRICS_WINDOW_SIZE", integer(2, 1_000_000)),
@@ -102,12 +102,12 @@ TABLE: dict[str, tuple[str, Callable[[object], Any]]] = {
 KEYWORDS = (*TABLE, "meter_provider")
 """Keywords of `metertap.instrument`. The last is an object for the pipeline, and no setting."""
 SECRET = frozenset({"alertmanager_url", "alert_webhook_url", "token"})
-"""Settings whose value may hold credentials: one that cannot be used is not shown."""
+"""Settings whose value may contain credentials: an unusable one is not shown."""
 ACCESS = (
     *("json_socket", "prometheus_socket", "token", "token_file"),
     *("tls_certfile", "tls_keyfile", "tls_client_cafile"),
 )
-"""Settings that keep readers out: where one cannot be used, no endpoint opens."""
+"""Settings that restrict access: if one is unusable, no endpoint opens."""
 HARMLESS = frozenset(
     {
         "enabled",
@@ -124,15 +124,15 @@ HARMLESS = frozenset(
         "alert_every",
     }
 )
-"""Settings that count from any file that is found."""
+"""Settings that count in any file that is found."""
 IN_ALERTS_TABLE = {
     "alertmanager": "alertmanager_url",
     "webhook": "alert_webhook_url",
     "every": "alert_every",
 }
-"""Keys of `[tool.metertap.alerts]` that are no thresholds, and the settings that they are."""
+"""Keys of `[tool.metertap.alerts]` that are no thresholds, and their settings."""
 RUN_CHILDREN = "METERTAP_RUN_CHILDREN"
-"""The variable by which `metertap run --children` has a program's children measured, too."""
+"""The variable by which `metertap run --children` has child processes measured, too."""
 TABLES_IN_FILE = ("tools", "caches", "prices", "fees")
 ALERTS = "alerts"
 """The table of thresholds in the file; some of its keys are settings."""

@@ -1,8 +1,8 @@
-"""Warnings about settings, told once by all processes of one program.
+"""Warnings about settings, given once for all processes of one program.
 
-The workers of a server have the same settings and the same mistakes in them. A worker that imports
-metertap itself, after its master has started it, knows nothing of the others: the first one notes
-in the folder of processes that it has told. A child that was forked later knows what was told.
+The workers of a server have the same settings, with the same mistakes. A worker that imports
+metertap after its master has started it knows nothing of the others: the first one leaves a note in
+the folder of processes. A child that is forked later knows its parent's warnings.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from metertap import faults
 from metertap.settings import program, runtime_folder
 
 _NOTED = ".told"
-"""The suffix of notes; whoever lists processes removes those of programs that have ended."""
+"""The suffix of notes; listing processes removes those of programs that have ended."""
 
 
 def warn_once(key: str, message: str, *args: object) -> None:
-    """Log a warning about a setting one time only, whichever worker comes first."""
+    """Log a warning about a setting once, in whichever worker comes first."""
     if not faults.was_warned(faults.SETTING + key) and not _is_told_by_another(repr((key, args))):
         faults.warn_once(faults.SETTING + key, message, *args)
 
 
 def unusable(shown_name: str, value: object, why: str, taken: object) -> str:
-    """Warn, once, that the value of a setting cannot be used, and say what is used instead.
+    """Warn once that the value of a setting is unusable, and what is used instead.
 
-    Returns what was told.
+    Returns the text.
     """
     shown, instead = faults.shown(value), faults.shown(taken)
     told = f"{shown_name}={shown} cannot be used ({why}); {instead} is used instead"
@@ -35,7 +35,7 @@ def unusable(shown_name: str, value: object, why: str, taken: object) -> str:
 
 
 def _is_told_by_another(told: str) -> bool:
-    """Return whether another worker has told this, or note that this one does."""
+    """Return whether another worker has given this warning; if not, note that this one does."""
     first = program.first_process()
     if first == os.getpid():
         return False
@@ -44,6 +44,6 @@ def _is_told_by_another(told: str) -> bool:
         open(os.path.join(runtime_folder.made(), name), "x").close()
     except FileExistsError:
         return True
-    except OSError:  # nothing can be noted anywhere, and so every worker tells
+    except OSError:  # nothing can be noted, so every worker warns
         return False
     return False

@@ -1,1 +1,1 @@
-"""Figures of a process as tables, for every place that shows them as text."""
+"""Tables of a process's figures, for every view that shows them as text."""

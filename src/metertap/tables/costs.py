@@ -65,7 +65,7 @@ def tables(costs: Costs) -> list[Table]:
 
 
 def heading(costs: Costs) -> str:
-    """Return in one line what was spent, saved, and is to be expected."""
+    """Return a line on what was spent and saved, and what is to be expected."""
     parts = [f"spent {text.money(costs['spent'])}"]
     if costs["saved_by_caches"] is not None:
         parts.append(f"saved by caches {text.money(costs['saved_by_caches'])}")
@@ -80,7 +80,7 @@ def heading(costs: Costs) -> str:
 
 
 def dearest(costs: Costs) -> list[str]:
-    """Return in one line each the dearest tools and the dearest models, if anything has a cost."""
+    """Return a line on the dearest tools, and one on the dearest models, if they have costs."""
     tools = {text.tool(name): tool["spent"] for name, tool in costs["tools"].items()}
     models: dict[str, float | None] = {}
     for item in costs["models"]:

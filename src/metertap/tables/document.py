@@ -1,7 +1,7 @@
 """The metrics document of a running process, as far as commands read it: `GET /metrics`.
 
 An answer may come from an older version of metertap and is checked against these types, so they
-require only what is read. `metertap_exporters.json.shape` adds the rest of what is served.
+require only what is read. `metertap_exporters.json.shape` has all that is served.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Latencies(TypedDict):
 
 
 class ByCache(TypedDict):
-    """Latencies of calls of which every lookup hit, and of those of which one missed."""
+    """Latencies of calls whose lookups all hit, and of those with a miss."""
 
     all_hit: Latencies
     missed: Latencies
@@ -152,7 +152,7 @@ class Alert(TypedDict):
 
 
 class Worker(TypedDict):
-    """One of several processes that the figures are of."""
+    """One of the processes whose figures are shown together."""
 
     pid: int
     state: str

@@ -20,7 +20,7 @@ from metertap.tables.percentiles import (
 from metertap.tables.table import Columns, Table, table_of
 
 _OLD = ("not reached", "left")
-"""States of workers whose last figures are shown."""
+"""States of workers whose latest figures may be old."""
 _CALLER = "caller)"
 _NOT_FAILED = {outcomes.CANCELLED: "cancelled", outcomes.CALLER_ERROR: "caller"}
 _MARKED = "(caller): the caller's error, such as a wrong argument: neither ok nor failed."
@@ -42,8 +42,8 @@ def tables(
 ) -> list[Table]:
     """Return the tables of a document: tools, slowest first, MCP operations, sessions, caches.
 
-    The first one is titled with what the program calls itself, or `name`, and where it answers.
-    `is_order_told` says that the order of decorators was explained before.
+    The title of the first is the service's name, or `name`, and its address. `is_order_told` says
+    that the order of decorators was explained before.
     """
     made = []
     operations, sessions = document.get("operations"), document.get("sessions")
@@ -74,7 +74,7 @@ def tables(
 def _never_called(document: Document) -> list[str]:
     """Name the decorated tools that were never called, if something else was measured.
 
-    Not those whose name another source has as well: that one may count their calls.
+    Tools whose name another source has as well are left out: it may count their calls.
     """
     tools = document["tool_metrics"].items()
     idle = [name for name, tool in tools if not (tool["total_calls"] or tool["active_calls"])]
@@ -102,14 +102,14 @@ def _title(document: Document, name: str, pid: int | None, url: str) -> str:
 
 
 def _answering(document: Document, pid: int | None) -> str:
-    """Name the process that answers: one of several workers is not the service."""
+    """Name the process that answers, since one of several workers is not the whole service."""
     if not pid:
         return ""
     return f"{'answered by ' if len(document.get('workers') or ()) > 1 else ''}pid {pid}"
 
 
 def workers_told(document: Document) -> str:
-    """Describe the workers whose figures these are, and those whose figures may be too old."""
+    """Describe the workers whose figures are shown, and those whose figures may be old."""
     workers = document.get("workers") or []
     if not workers:
         return ""
@@ -188,7 +188,7 @@ def _tools(document: Document) -> Table:
 
 
 def _slowest_first(columns: Columns, found: Sequence[Any], words: int = 1) -> Table:
-    """Make a table of what is called, in which rows have a colour if calls failed."""
+    """Return a table of tools or operations, whose rows are coloured if calls failed."""
     found = sorted(found, key=lambda item: -(item["p95_latency_ms"] or 0))
     table = table_of(columns, found, words=words, last=1)
     for row, item in enumerate(found):
@@ -199,9 +199,9 @@ def _slowest_first(columns: Columns, found: Sequence[Any], words: int = 1) -> Ta
 
 
 def errors(figures: Tool | Operation | Session) -> list[str]:
-    """Return error types with their numbers, the most frequent first: `ValidationError 1 (caller)`.
+    """Return error types with their numbers, most frequent first: `ValidationError 1 (caller)`.
 
-    Errors of callers and of cancelled calls are marked, where they are known: neither is a failure.
+    Errors of callers and of cancelled calls, which are no failures, are marked.
     """
     ended = cast(Tool, figures).get("error_outcomes") or {}
     found = []

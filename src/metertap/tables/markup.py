@@ -12,7 +12,7 @@ from metertap.text import printable
 def html(tables: Iterable[Table], said: str = "", page: str | None = None) -> str:
     """Return a sentence, a link to the page, and tables, as one piece of HTML.
 
-    Every text in it is escaped.
+    All text in it is escaped.
     """
     above = f"<p>{_escaped(said)}</p>" if said else ""
     if page is not None:

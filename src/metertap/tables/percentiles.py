@@ -1,7 +1,7 @@
 """Percentiles as they are shown to people.
 
-The document has the exact formula, which lies beyond the longest call where there are too few
-calls. Nobody who looks at a table expects a latency that no call had: it shows the longest one.
+The document has the exact formula's result, which with few calls lies beyond the longest call. A
+table shows the longest call then, since its readers do not expect a latency that no call had.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Percentile:
 
     milliseconds: float | None
     is_about: bool
-    """Whether it is an estimate, or held down to the longest call."""
+    """Whether it is an estimate, or limited to the longest call."""
 
     def text(self) -> str:
         """Return the percentile as text, with its unit."""

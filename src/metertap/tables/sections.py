@@ -1,4 +1,4 @@
-"""The sections of the metrics document that are not there in every process: costs and weights."""
+"""The sections of the metrics document that not every process has: costs and weights."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ToolCost(TypedDict):
 
 
 class ModelCost(TypedDict):
-    """Calls of one model that one tool made, and what they cost in USD."""
+    """Calls of one model by one tool, and their costs in USD."""
 
     tool: str
     provider: str
@@ -94,7 +94,7 @@ class Costs(TypedDict):
 
 
 class DefinitionWeight(TypedDict):
-    """The size of a tool's definition as its client gets it; tokens are estimated."""
+    """The size of a tool's definition as a client gets it; tokens are estimated."""
 
     bytes: int
     description_bytes: int
@@ -104,7 +104,7 @@ class DefinitionWeight(TypedDict):
 
 
 class ResultWeight(TypedDict):
-    """The sizes of a tool's results; tokens are estimated, no data is None."""
+    """The sizes of a tool's results; tokens are estimated, and None is unknown."""
 
     method: Literal["exact", "sample"]
     weighed: int

@@ -19,7 +19,7 @@ _FIGURES: Columns = {
     "time saved": lambda spent: text.seconds(spent["saved_seconds"]),
 }
 _LAST = 7
-"""The most days that are told in one line."""
+"""The most days in one line."""
 
 
 class Spent(TypedDict):
@@ -43,14 +43,14 @@ class Day(Spent):
 
 
 class OfTool(Spent):
-    """Costs of one tool, and of one version where these are told apart."""
+    """Costs of one tool, or of one of its versions if these are shown apart."""
 
     tool: str
     version: str
 
 
 class OfModel(Spent):
-    """Costs of one model, and of one version where these are told apart."""
+    """Costs of one model, or of one version if these are shown apart."""
 
     model: str
     version: str
@@ -75,7 +75,7 @@ class Spending(TypedDict):
 
 
 def tables(found: Spending) -> list[Table]:
-    """Return the tables of days, tools and models, and of none that has no row."""
+    """Return the tables of days, tools and models that have rows."""
     budget = found["budget"]["daily"]
     days = table_of({"day": lambda day: day["day"], **_FIGURES}, found["days"])
     days.title = heading(found)
@@ -93,7 +93,7 @@ def tables(found: Spending) -> list[Table]:
 
 
 def heading(found: Spending) -> str:
-    """Return in one line what was spent, and what is to be expected of a day."""
+    """Return a line on what was spent, and what a day is expected to cost."""
     days, outlook = found["days"], found["budget"]
     parts = [f"spent {text.money(found['total']['usd'])} in {len(days)} days with costs"]
     if outlook["forecast_daily"] is not None:
@@ -110,7 +110,7 @@ def heading(found: Spending) -> str:
 
 
 def last_days(found: Spending) -> list[str]:
-    """Return in one line each what is to be expected, and what the last days cost, newest first."""
+    """Return a line on what is expected, and one for each of the last days, newest first."""
     if not found["days"]:
         return []
     days = [

@@ -11,15 +11,15 @@ from typing import Any
 from metertap.text import printable
 
 NARROWEST = 10
-"""Width below which no column of text is folded: a terminal that is too narrow wraps its lines."""
+"""The width below which no text is folded: a narrower terminal wraps lines itself."""
 _WIDEST = 80
-"""Width beyond which a column of text is folded: names may be of any length."""
+"""The width beyond which text is folded: names may be of any length."""
 _LEGEND = 102
-"""Width of the lines below a table where no width is given."""
+"""The width of the lines below a table, if none is given."""
 
 
 Columns = Mapping[str, Callable[[Any], str]]
-"""The header of each column, and a function that writes the cell of one item."""
+"""Headers of columns, each with the function that writes an item's cell."""
 
 
 @dataclass(slots=True)
@@ -30,13 +30,13 @@ class Table:
     headers: Sequence[str]
     rows: list[Sequence[str]] = field(default_factory=list)
     right: frozenset[str] = frozenset()
-    styles: dict[int, str] = field(default_factory=dict)  # by row number; for terminals with colour
+    styles: dict[int, str] = field(default_factory=dict)  # by row; for terminals with colour
     legend: str = ""
     """Lines below the table."""
 
 
 def table_of(columns: Columns, items: Iterable[Any], *, words: int = 1, last: int = 0) -> Table:
-    """Make a table with a row for each item. The first columns, and some at the end, hold words."""
+    """Return a table with a row for each item. The first columns, and `last` ones, are words."""
     headers = list(columns)
     table = Table("", headers, right=frozenset(headers[words : len(headers) - last]))
     table.rows += [[cell(item) for cell in columns.values()] for item in items]
@@ -82,7 +82,7 @@ def _folded(text: str, width: int | None) -> list[str]:
 
 
 def _narrow(table: Table, widths: list[int], width: int) -> None:
-    """Make the widest columns of text narrower until lines fit; numbers are never folded."""
+    """Narrow the widest columns of text until lines fit; numbers are never folded."""
     texts = [at for at, header in enumerate(table.headers) if header not in table.right]
     while sum(widths) + 2 * len(widths) > width:
         widest = max(texts, key=lambda at: widths[at])

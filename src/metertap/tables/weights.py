@@ -42,7 +42,7 @@ def _count(tools: int) -> str:
 
 
 def heading(weights: Weights) -> str:
-    """Describe in one line the definitions that a session begins with."""
+    """Return a line on the definitions with which a session begins."""
     parts = [
         f"{source}: {text.ABOUT}{found['definition_tokens']} tokens of {_count(found['tools'])}"
         for source, found in weights["sources"].items()
@@ -71,7 +71,7 @@ def _tools(weights: Weights) -> Table:
 
 
 def _heaviness(tool: ToolWeight) -> float:
-    """Return the tokens of a tool's definition and one large result, by which tools are sorted."""
+    """Return the tokens of a tool's definition and of one large result: the order of rows."""
     definition, results = tool["definition"], tool["results"]
     return (0 if definition is None else definition["tokens"]) + (
         0 if results is None else results["p95_tokens"] or results["max_tokens"] or 0

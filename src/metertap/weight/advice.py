@@ -1,4 +1,4 @@
-"""Recommendations that would make tools lighter, each with arithmetic that a reader can repeat."""
+"""Recommendations that make tools lighter, each with arithmetic that a reader can repeat."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from metertap.weight import tokens
 from metertap.weight.definitions import Definition
 
 _OF_CONTEXT = {"definition": 0.005, "results": 0.05}
-"""The share of a context window from which a definition, or a usual large result, is heavy."""
+"""The share of a context window from which a definition, or a large result, is heavy."""
 _FEW = 20
 """The number of results below which a percentile may be chance."""
 
@@ -20,7 +20,7 @@ def heavy_definition(
 ) -> Iterator[dict[str, Any]]:
     """Recommend a smaller definition if it takes much of every session's context.
 
-    `calls` are those of the tool since counting began, `context` is the window in tokens.
+    `calls` is the number of the tool's calls, `context` the window in tokens.
     """
     weighs = tokens.of_definition(definition.total)
     if weighs < _OF_CONTEXT["definition"] * context:

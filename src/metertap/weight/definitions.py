@@ -1,6 +1,6 @@
-"""The size of a tool's definition, read from the text that its client gets.
+"""The size of a tool's definition, taken from the text that a client gets.
 
-The size is the UTF-8 length of the JSON as it was written, spaces and escapes included.
+It is the length in UTF-8 of the JSON as written, including spaces and escapes.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class Definition(NamedTuple):
 
     total: int
     description: int
-    """Bytes of the description's JSON text, its quotes included; 0 without one."""
+    """Bytes of the description as JSON, including the quotes; 0 without one."""
     schema: int
     """Bytes of the schema of the tool's arguments; 0 without one."""
 
     @property
     def other(self) -> int:
-        """Everything else: names, other schemas, annotations, commas and braces."""
+        """The bytes of everything else: names, other schemas, annotations, commas and braces."""
         return self.total - self.description - self.schema
 
 
@@ -45,17 +45,16 @@ def definition(text: str) -> Definition:
 def of_function(name: str, description: str | None, schema: Any) -> Definition:
     """Measure a function in the form that a model's provider gets, as compact JSON.
 
-    That is its name, description and the schema of its arguments, without the frame that each
-    provider adds.
+    It has name, description and argument schema, without the frame that each provider adds.
     """
     told = {"name": name, "description": description or "", "parameters": schema}
     return definition(json.dumps(told, ensure_ascii=False, separators=(",", ":")))
 
 
 def members(text: str, start: int) -> Iterator[tuple[str, int, int]]:
-    """Yield the name of each member of the JSON object at `start`, and the place of its value.
+    """Yield each member of the JSON object at `start`: its name, and start and end of its value.
 
-    The text has to be valid JSON.
+    The text must be valid JSON.
     """
     at = _after_space(text, start + 1)
     while text[at] != "}":
@@ -69,7 +68,7 @@ def members(text: str, start: int) -> Iterator[tuple[str, int, int]]:
 
 
 def elements(text: str, start: int) -> Iterator[tuple[int, int]]:
-    """Yield the place of each element of the JSON array at `start`, in a text of valid JSON."""
+    """Yield start and end of each element of the JSON array at `start`, in valid JSON."""
     at = _after_space(text, start + 1)
     while text[at] != "]":
         _, end = _value_at(text, at)
@@ -80,7 +79,7 @@ def elements(text: str, start: int) -> Iterator[tuple[int, int]]:
 
 
 def utf8_length(text: str) -> int:
-    """Return the length of a text in UTF-8 bytes; half a surrogate pair takes three."""
+    """Return the length of a text in UTF-8 bytes; half a surrogate pair counts three."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 

@@ -1,9 +1,9 @@
-"""The size of a result, from known lengths: nothing is serialised, and nothing is kept.
+"""The size of a result, from lengths that are known: nothing is serialised or kept.
 
 Text counts in bytes of UTF-8. Other content (images, audio, files, generators) has no size in a
-model's context; then the size of the whole result is unknown, because the size of the rest would be
-too small. A result that a framework writes as JSON shows its size only when it is written;
-`of_structure` computes it without writing, for a sample.
+model's context; a result that contains any is of unknown size, since the rest's would be too small.
+The size of a result that a framework writes as JSON is only known once it is written;
+`of_structure` computes it without writing, for a sample of results.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from metertap.weight.definitions import utf8_length
 UNKNOWN: Final = -1
 """The mark in place of a size that cannot be known."""
 STRUCTURED: Final = -2
-"""The mark in place of a size that only writing the result would show."""
+"""The mark in place of a size that only serialising tells."""
 
 _MOST_PARTS = 1000
 _LONGEST = 1_000_000
-"""The most characters of a text that is not ASCII: counting the bytes of more takes too long."""
+"""The most characters of a text that is not ASCII: counting more bytes takes too long."""
 _MOST_NODES = 500
 _STRUCTURES = frozenset(map(id, (dict, list, tuple, int, float, bool, type(None))))
-"""Ids of types: the metaclass of another one is the program's, and is not asked."""
+"""Ids of types: comparing other types could call the program's metaclass."""
 _CONSTANTS = {None: 4, True: 4, False: 5}
 
 
@@ -44,7 +44,7 @@ def of_content(blocks: Any) -> int:
         if type(text) is str and text.isascii():
             total += len(text)
             continue
-        if text is None:  # the text of a file that is embedded
+        if text is None:  # an embedded file's text
             inner = fields.get("resource")
             if inner is None:
                 return UNKNOWN
@@ -57,7 +57,7 @@ def of_content(blocks: Any) -> int:
 
 
 def of_value(value: Any) -> int:
-    """Return the bytes of what a tool returned, or a mark in their place."""
+    """Return the bytes of a tool's result, or a mark in their place."""
     kind = type(value)
     if kind is str:
         return of_text(value)
@@ -99,7 +99,7 @@ def of_structure(value: Any) -> int:
 
 
 def _fields(value: Any) -> dict[str, Any] | None:
-    """Return the fields of a dataclass or of pydantic's models; None for anything else."""
+    """Return the fields of a dataclass or pydantic model; None for other objects."""
     kind = type(value)
     names = kind.__dict__.get("__pydantic_fields__") or kind.__dict__.get("__dataclass_fields__")
     found = None if names is None else getattr(value, "__dict__", None)

@@ -1,7 +1,7 @@
 """Tokens of a text: counted by a tokeniser if one is installed, else estimated from its bytes.
 
-The ratios are those of OpenAI's `o200k_base` over the definitions and results of published MCP
-servers. `python -m benchmarks.tokens` measures them, and their errors.
+The ratios are those of OpenAI's `o200k_base` for definitions and results of published MCP servers.
+`python -m benchmarks.tokens` measures them, and their errors.
 """
 
 from __future__ import annotations
