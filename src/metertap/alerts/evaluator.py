@@ -1,13 +1,13 @@
-"""Alerts of one process: its figures beside its thresholds, evaluation after evaluation.
+"""Alerts of one process: its figures are compared with its thresholds at each evaluation.
 
 There is no thread and no clock here: times are passed in. Alerts have the names, severities and
 meanings that `metertap rules` gives to Prometheus. What needs days of data (slower than last week,
-burn rates over six hours and more) is left to it.
+burn rates over six hours and more) is left to Prometheus.
 
-A condition has to hold at every evaluation of its `for`, during which the alert is pending, before
-it fires. One that fires resolves when its value has been better than the threshold by a margin
-(`Definition.relief`) for a minute, or for its `for` where that is shorter; too little traffic to
-tell counts as better.
+A condition must hold at every evaluation during its `for`, while the alert is pending, before the
+alert fires. A firing alert resolves when its value has been better than the threshold by a margin
+(`Definition.relief`) for a minute, or for its `for` if that is shorter. Too little traffic to tell
+counts as better.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from metertap.recording.percentiles import percentiles
 PENDING, FIRING, RESOLVED = "pending", "firing", "resolved"
 
 RESOLVE_SECONDS = 60.0
-"""The longest that a condition has to be better before its alert resolves."""
+"""The longest that a condition has to be better before its alert resolves, in seconds."""
 SHOWN_RESOLVED_SECONDS = 900.0
-"""How long an alert that has resolved is still shown."""
+"""How long a resolved alert is still shown, in seconds."""
 
 _BURN = WINDOWS[0]
-"""The one pair of windows that fits into a process's memory."""
+"""The only pair of windows that is short enough for a process's memory."""
 _BURN_LABELS = (
     ("long_window", text.prometheus_duration(_BURN.long)),
     ("short_window", text.prometheus_duration(_BURN.short)),
@@ -52,12 +52,12 @@ class Alert:
     """One alert at one moment. Times are Unix seconds."""
 
     finding: Finding
-    """The figure when it was last past its threshold; at the end, the figure of that moment."""
+    """The figure when it was last past its threshold; after the end, the figure at the end."""
     state: str
     since: float
     """When this state began."""
     fired: float | None = None
-    """When it fired, if it has."""
+    """When it fired, if it has, in Unix seconds."""
 
     @property
     def key(self) -> Key:
@@ -78,7 +78,7 @@ class Evaluator:
     def __init__(
         self, thresholds: Thresholds, every: float, time: float, counters: Counters
     ) -> None:
-        """Begin at `time`, when `counters` were counted; `every` is between two evaluations."""
+        """Begin at `time`, when `counters` were read; evaluations come `every` so many seconds."""
         self._thresholds = thresholds
         self._every = every
         self._tracked: dict[Key, _Tracked] = {}
@@ -89,7 +89,7 @@ class Evaluator:
         self._recent = RecentCounts(length, burn_lengths, every, time, counters)
 
     def evaluate(self, time: float, wall_time: float, counters: Counters) -> tuple[Alert, ...]:
-        """Return the alerts now. `time` never goes back; `wall_time` is what is shown."""
+        """Return the alerts now. `time` never goes back; `wall_time` is shown to people."""
         self._recent.move(time, counters)
         found = {finding.key: finding for finding in self._findings() if finding.is_close}
         for key in [*self._tracked, *(key for key in found if key not in self._tracked)]:
@@ -130,11 +130,11 @@ class Evaluator:
             tracked.since, tracked.better_since = time, None
 
     def _has_lasted(self, seconds: float, lasted: float) -> bool:
-        # An evaluation never comes at the very moment, so a tenth of the time between two is given.
+        # An evaluation never comes exactly in time: a tenth of the interval is allowed.
         return lasted >= seconds - min(seconds, self._every) / 10
 
     def _end_of(self, finding: Finding) -> Finding:
-        """Compute the figure of `finding` again, as the end of its alert: how it is now."""
+        """Return the current figure for a `finding` whose alert resolves."""
         subject = [value for name, value in finding.labels if not name.endswith("_window")]
         found_anew: dict[str, Callable[..., Finding]] = {
             HIGH_ERROR_RATE.name: self._error_rate,
@@ -188,7 +188,7 @@ class Evaluator:
         )
 
     def _p95(self, name: str, if_slow: bool = False) -> Finding:
-        """Find the 95th percentile; with `if_slow`, which is cheaper, only one that is too high."""
+        """Return the 95th percentile; with `if_slow`, at less cost, only one that is too high."""
         seconds = self._thresholds.window_seconds
         counts, limits = self._recent.of_tool(name, seconds), self._thresholds.of_tool(name)
         minimum = max(1, limits.minimum_calls)
@@ -198,7 +198,8 @@ class Evaluator:
         if not if_slow or counts[FINISHED] >= minimum:
             samples = self._recent.latencies(name, seconds, relief if if_slow else -1.0)
         count = len(samples)
-        # Counting is cheaper than sorting: of a slow tool, a twentieth of the calls took longer.
+        # Counting is cheaper than sorting: a slow tool has a twentieth of its calls above the
+        # limit.
         is_well = if_slow and 20 * sum(map(relief.__lt__, samples)) < count - 19
         return Finding(
             SLOW_TOOL,
@@ -275,10 +276,10 @@ class Evaluator:
 
 
 def p95(samples: list[float]) -> float | None:
-    """Sort `samples` and return their 95th percentile, or the longest where that is less.
+    """Sort `samples` and return their 95th percentile, at most the longest sample.
 
-    The percentile of few samples lies beyond the longest, and nobody is to be alarmed by a latency
-    that no call had. None with fewer than two.
+    The percentile of few samples lies beyond the longest, and a latency that no call had must not
+    raise an alarm. None with fewer than two samples.
     """
     samples.sort()
     return percentiles(samples).at_most(samples[-1] if samples else None).p95

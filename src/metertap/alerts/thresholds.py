@@ -22,7 +22,7 @@ _DURATION = re.compile(r"(?:\d{1,9}[smhdw])+")
 
 
 class BadThresholds(ValueError):
-    """Thresholds that cannot be used: `messages` has one line for each key."""
+    """Unusable thresholds: `messages` has a line for each key."""
 
     def __init__(self, messages: list[str]) -> None:
         super().__init__("; ".join(messages))
@@ -31,27 +31,27 @@ class BadThresholds(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ToolThresholds:
-    """Thresholds of a tool's alerts; None never fires. Rates are of ok and failed calls alone."""
+    """Thresholds of a tool's alerts; with None an alert never fires. Rates are of ok and failed."""
 
     error_rate: float | None = 0.05
     """Share of calls that fail."""
     p95_seconds: float | None = None
-    """The highest 95th percentile that it should have."""
+    """The highest acceptable 95th percentile."""
     slower_than_last_week: float | None = 2.0
-    """How many times its 95th percentile of a week ago is too much."""
+    """How many times the 95th percentile of a week ago is too much."""
     success_objective: float | None = 0.99
-    """Share of calls that should be ok over 30 days: the rest is the error budget."""
+    """The share of calls that should be ok over 30 days; the rest is the error budget."""
     no_traffic_seconds: int | None = None
-    """How long it may go without any call, of whatever outcome."""
+    """How long, in seconds, it may be without calls of any outcome."""
     minimum_calls: int = 20
     """The fewest calls in the window for a rate or percentile to be compared."""
     for_seconds: int = 300
-    """How long a condition has to hold."""
+    """How long, in seconds, a condition has to hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheThresholds:
-    """Thresholds of a cache's alerts; None never fires."""
+    """Thresholds of a cache's alerts; with None an alert never fires."""
 
     hit_rate: float | None = 0.1
     """The smallest share of lookups that should hit."""
@@ -69,15 +69,15 @@ class Thresholds:
     tools: Mapping[str, ToolThresholds] = field(default_factory=dict)
     caches: Mapping[str, CacheThresholds] = field(default_factory=dict)
     window_seconds: int = 300
-    """The time that rates and percentiles are taken over."""
+    """The time, in seconds, over which rates and percentiles are taken."""
     jobs: tuple[str, ...] = ("metertap",)
     """Scrape jobs whose processes should answer; without any, that alert is off."""
     overflow: bool = True
-    """Whether names or series past a limit are worth an alert."""
+    """Whether names or series past a limit raise an alert."""
     meter_faults: bool = True
-    """Whether faults of metertap's own are worth an alert."""
+    """Whether faults of metertap's own raise an alert."""
     daily_budget: float | None = None
-    """USD that the tools may spend in a day."""
+    """The most USD that the tools may spend in a day."""
     runbooks: str = "docs/runbooks.md"
     """Path or address of the document that says what to do."""
 
@@ -174,7 +174,7 @@ def _texts(value: object) -> tuple[str, ...]:
 _Parsers = dict[str, tuple[str, Callable[[object], Any]]]
 TOOL_KEYS: _Parsers = {
     "error_rate": ("error_rate", _off(_between(0, 1))),
-    # The histogram ends there: slower calls cannot be told apart.
+    # The histogram ends there: slower calls cannot be distinguished.
     "p95_seconds": ("p95_seconds", _off(_between(0, catalogue.TOOL_DURATION.buckets[-1]))),
     "slower_than_last_week": ("slower_than_last_week", _off(_between(1, 1000))),
     # Below it the fastest burn-rate alert could never fire: 14.4 times the budget is everything.
@@ -183,7 +183,7 @@ TOOL_KEYS: _Parsers = {
     "for": ("for_seconds", _duration(0)),
 }
 OWN_TOOL_KEYS: _Parsers = {"no_traffic": ("no_traffic_seconds", _off(_duration(1)))}
-"""Keys that only a tool's own table may have, because not every tool is called all the time."""
+"""Keys that only a tool's own table may have, since many tools are rarely called."""
 CACHE_KEYS: _Parsers = {
     "hit_rate": ("hit_rate", _off(_between(0, 1))),
     "minimum_lookups": ("minimum_lookups", _count),
@@ -199,7 +199,7 @@ PROCESS_KEYS: _Parsers = {
 }
 _TABLES = ("tools", "caches")
 _OF_SETTINGS = ("alertmanager", "webhook", "every")
-"""Keys of the same table that are settings: who is told, and how often alerts are evaluated."""
+"""Keys of the same table that are settings: the receivers, and the evaluation interval."""
 
 
 def read(table: Mapping[str, Any]) -> Thresholds:
@@ -254,7 +254,7 @@ def _values(
 
 
 def _with(thresholds: T, values: Mapping[str, Any]) -> T:
-    """Copy `thresholds` with those of `values` that it has a field for."""
+    """Copy `thresholds` with those `values` that are fields of it."""
     names = {item.name for item in fields(thresholds)}  # type: ignore[arg-type]
     own = {name: value for name, value in values.items() if name in names}
     return replace(thresholds, **own)  # type: ignore[type-var]
@@ -266,6 +266,6 @@ def _key(name: str) -> str:
 
 def _shown(value: object) -> str:
     text = str(value).lower() if isinstance(value, bool) else repr(value)
-    if "://" in text:  # an address may hold credentials
+    if "://" in text:  # an address may contain credentials
         return "an address"
     return text if len(text) <= 80 else f"{text[:79]}…"

@@ -1,1 +1,1 @@
-"""The collector that this package replaces, by its old names."""
+"""The collector class that metertap replaces, with its old names."""

@@ -1,13 +1,13 @@
 """`PerformanceMetricsCollector`: one object that records by hand and shows what was measured.
 
-It is for programs that were written against a collector of that name: they change one import. It
-keeps nothing itself: records go where those of `metertap.record_tool_call` go, and figures are
-those of the document. So it works before and without `instrument()`, from any thread, and shows
-what patches measured beside what was recorded here.
+Programs that were written against a collector of that name only change one import. It keeps nothing
+itself: records go where those of `metertap.record_tool_call` go, and figures are those of the
+document. So it works before and without `instrument()`, from any thread, and shows what patches
+have measured beside what was recorded by hand.
 
-A record of a call that something else counts at that moment is left out. A record of a cache that
-is patched as well is an entry of its own, of the system `manual` (`prompts@manual`). Neither entry
-counts a lookup twice, so the program's own lines may be removed.
+A record of a call that a patch counts at that moment is left out. A record of a patched cache is an
+entry of its own, with the system `manual` (`prompts@manual`). No entry counts a lookup twice, so
+the program's own lines may be removed.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ _collectors: dict[type, Any] = {}
 
 
 class PerformanceMetricsCollector:
-    """The collector of this process: there is one, however often it is made.
+    """The collector of this process: calling the class returns the same object each time.
 
-    Where measuring is disabled it records nothing.
+    If measuring is disabled, it records nothing.
     """
 
     def __new__(cls) -> Self:
         with faults.guarded("collector"):
-            state.is_enabled()  # reads the settings now rather than while the first call is timed
+            state.is_enabled()  # so that the first timed call need not read the settings
         # setdefault is atomic: threads that come first together get the same object.
         one: Self = _collectors.setdefault(cls, super().__new__(cls))
         return one
 
     def __reduce__(self) -> Any:
-        return type(self), ()  # a copy is the same one
+        return type(self), ()  # a copy is the same object
 
     @classmethod
     def get_instance(cls) -> Self:
@@ -99,11 +99,11 @@ class PerformanceMetricsCollector:
         return LiveSystemMetrics()
 
     def get_tool_metrics(self, tool_name: str | None = None) -> dict[str, Any]:
-        """Return statistics of one tool, none of an unknown one; without a name, of all by name."""
+        """Return one tool's statistics, empty if it is unknown; without a name, all by name."""
         return _stats(self.tool_metrics, tool_name)
 
     def get_cache_metrics(self, cache_name: str | None = None) -> dict[str, Any]:
-        """Return statistics of one cache, none of an unknown one; without a name, of all."""
+        """Return one cache's statistics, empty if it is unknown; without a name, all by name."""
         return _stats(self.cache_metrics, cache_name)
 
     def get_system_metrics(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class PerformanceMetricsCollector:
         return tap.get_all_metrics()
 
     def reset_metrics(self) -> None:
-        """Let every figure begin again from nothing: see `metertap.reset_metrics`."""
+        """Set every figure back to zero: see `metertap.reset_metrics`."""
         tap.reset_metrics()
 
     reset = reset_metrics

@@ -1,7 +1,7 @@
 """Live figures in the classes of `metertap.collector.standalone`, read at each access.
 
-Records of a view are records by hand of the tool or cache of that name. No record is made of a
-call that something else counts at that moment.
+A record on a view is a record by hand of that tool or cache. A call that a patch counts at that
+moment is not recorded again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from metertap.state import recorder
 
 
 class _LiveField:
-    """Descriptor of a view's field, whose value is read each time that it is asked for."""
+    """Descriptor of a view's field, whose value is read at each access."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -34,9 +34,9 @@ class _LiveField:
 
 
 class _View:
-    """Mixin that makes the fields of a dataclass show what is measured at each look.
+    """Mixin whose fields, those of a dataclass, show the current figures.
 
-    A copy or pickle of it is an object of that dataclass, with the figures of that moment.
+    A copy or pickle is an object of the dataclass, with the figures of that moment.
     """
 
     _key: tuple[str, ...] = ()
@@ -50,11 +50,11 @@ class _View:
             setattr(cls, field.name, _LiveField(field.name))
 
     def _now(self) -> Any:
-        """Return the figures, in an object of the dataclass that the view is one of."""
+        """Return the current figures as an object of the dataclass."""
         raise NotImplementedError
 
     def get_stats(self) -> dict[str, Any]:
-        """Return the statistics, all of one moment."""
+        """Return the statistics, all of the same moment."""
         stats: dict[str, Any] = self._now().get_stats()
         return stats
 
@@ -67,7 +67,7 @@ def _identity(figures: object) -> object:
 
 
 def _by_hand(method: Callable[..., None], record: Callable[..., None]) -> Callable[..., None]:
-    """Make a view's version of `method`: it records by hand for the tool or cache of that name."""
+    """Return a view's version of `method`, which records by hand for that tool or cache."""
 
     @functools.wraps(method)
     def of_view(view: _View, *arguments: Any, **keywords: Any) -> None:
@@ -98,7 +98,7 @@ class LiveToolMetrics(_View, ToolMetrics):
 
 
 class LiveCacheMetrics(_View, CacheMetrics):
-    """The current figures of one cache; None where its library does not show one."""
+    """The current figures of one cache; None if its library does not show one."""
 
     record_hit = _by_hand(CacheMetrics.record_hit, cache_meter.record_cache_hit)
     record_miss = _by_hand(CacheMetrics.record_miss, cache_meter.record_cache_miss)

@@ -1,8 +1,8 @@
 """`ToolMetrics`, `CacheMetrics`, `SystemMetrics`: figures that a program keeps for itself.
 
-A program that makes one records into it, and sees the figures there alone. What is measured is
-shown in the same classes by `metertap.collector.collector`. As in the document, a statistic is None
-where there are no data for it. No object of these classes takes a lock.
+A program that makes such an object records into it, and sees the figures only there. Measured
+figures have the same classes, in `metertap.collector.collector`. As in the document, a statistic
+without data is None. The objects take no locks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _window() -> deque[float]:
 
 
 class _Noted:
-    """Attributes that statistics need and that must not become fields of the dataclass."""
+    """Attributes for the statistics that must not be fields of the dataclass."""
 
     untimed_calls: int = 0
     latency_extremes: tuple[float, float] | None = None
@@ -43,7 +43,7 @@ class ToolMetrics(_Noted):
     def record_call(
         self, success: bool, latency_ms: float | None = None, error_type: str | None = None
     ) -> None:
-        """Count one call. One without a latency, in milliseconds, leaves no sample behind."""
+        """Count one call. One without a latency, in milliseconds, adds no sample."""
         with faults.guarded("tool_metrics"):
             self.total_calls += 1
             if success:

@@ -1,4 +1,4 @@
-"""Decimal arithmetic that no setting of the program's own can make inexact."""
+"""Decimal arithmetic that stays exact, whatever context the program has set."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ _DIGITS = 50
 
 
 def exact() -> AbstractContextManager[Context]:
-    """Compute inside with 50 digits, whatever precision and traps this thread is set to."""
+    """Compute in the block with 50 digits, whatever precision and traps the thread has."""
     return localcontext(Context(prec=_DIGITS, rounding=ROUND_HALF_EVEN, traps=[]))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 DAY_SECONDS = 86_400
 _LEAST_SECONDS = 60.0
-"""The least time from which a day is forecast."""
+"""The shortest time, in seconds, that is extended to a forecast."""
 
 
 def outlook(spent: Decimal | None, figures: Figures) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def outlook(spent: Decimal | None, figures: Figures) -> dict[str, Any]:
         forecast = float(spent) / seconds * DAY_SECONDS
         is_over = None if daily is None else forecast > daily
     elif spent is not None and daily is not None and spent > daily:
-        is_over = True  # in less than a minute, for which nothing is forecast
+        is_over = True  # spent in less than a minute, so without a forecast
     return {"daily": daily, "forecast_daily": forecast, "over_seconds": seconds, "is_over": is_over}
 
 

@@ -40,7 +40,7 @@ def record_usage(
             return
         call.model = call.requested
         try:
-            if input_tokens is None or output_tokens is None:  # what a provider left out is not 0
+            if input_tokens is None or output_tokens is None:  # an unreported count is not 0
                 raise Unusable("the input or the output is missing")
             call.usage = checked(
                 Usage(

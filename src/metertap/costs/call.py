@@ -12,11 +12,11 @@ from metertap.recording.usage_series import NO_TOOL
 from metertap.state import recorder
 
 Read = Callable[..., Usage | None]
-"""Reads a usage from what was found. Raises Unusable."""
+"""Reads a usage from an object of the client. Raises Unusable."""
 
 
 class Call:
-    """One call of a model: where it was made, what was asked of whom, and how it ended."""
+    """One call of a model: the tool that made it, the request, the provider, and its end."""
 
     __slots__ = (
         "after_miss",
@@ -50,22 +50,22 @@ class Call:
         self.requested = requested
         self.server = server
         self.frame = frame = in_progress()
-        """The tool's call that it is part of."""
+        """The frame of the tool's call that made it."""
         self.era = recorder().era
-        """The era of the recorder that it began in, and counts in."""
+        """The era of the recorder in which it began, and in which it counts."""
         self.tool = NO_TOOL if frame is None else frame[SERIES].name
         self.after_miss = frame is not None and frame[MISSED]
         self.is_retry = self.is_repeat = self.is_over = False
         self.usage: Usage | None = None
         """The usage; None if the provider has not reported it."""
         self.reported: tuple[Read, dict[str, Any]] | None = None
-        """A usage that is not read yet, and by which function it is."""
+        """A usage that is not read yet, with the function that reads it."""
         self.model = self.answered = self.tier = ""
-        """The model to be charged; the one that the response names, if any."""
+        """The model that is charged, and the one that the response names, if any."""
         self.error_type: str | None = None
-        """What the call raised; None if it went well."""
+        """The type of the exception that ended the call; None if it went well."""
         self.seconds: float | None = None
-        """How long it took; None without a clock."""
+        """The duration; None without a clock."""
         self.started = clock()
         self.ended: float
         """When it ended, by `clock`."""
@@ -81,7 +81,7 @@ class Call:
             self.reported = None
 
     def take(self, read: Read, *found: Any) -> None:
-        """Read a usage now. If it cannot be used, the call has none, and one warning is given."""
+        """Read a usage now. An unusable one is a warning, and the call has none."""
         try:
             usage = read(*found)
             if usage is not None:
@@ -92,7 +92,7 @@ class Call:
 
 
 def unusable(provider: str, problem: Unusable) -> None:
-    """Warn once that a provider reports an impossible usage: such calls have none."""
+    """Warn once that a provider reports an impossible usage, which is left out."""
     faults.warn_once(
         f"usage {provider}",
         "a usage that %s reports cannot be used (%s); such calls count without tokens",

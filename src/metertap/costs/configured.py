@@ -24,7 +24,7 @@ class Price:
     input: Decimal
     output: Decimal = Decimal(0)
     cached: Decimal | None = None
-    """The price of input that the provider had cached; that of other input if it is not given."""
+    """The price of input that the provider had cached; by default, that of other input."""
     cache_write: Decimal | None = None
 
     def cost(self, usage: Usage) -> Decimal:
@@ -45,7 +45,7 @@ _KEYS = tuple(Price.__dataclass_fields__)
 
 
 def own_prices(table: Mapping[str, Any]) -> dict[str, Price]:
-    """Read the prices of models; a wrong one causes a warning and is left out alone."""
+    """Read the prices of models; a wrong one is a warning, and only it is left out."""
     found = {}
     for model, value in table.items():
         try:

@@ -1,9 +1,9 @@
-"""The ledger of model calls: ended calls wait for a moment, then they are priced and added up.
+"""The ledger of model calls: ended calls wait, and are then priced and added up.
 
-A call that ends appends itself to lists, and its caller waits for nothing else. It is recorded in
-OpenTelemetry's histograms when these are read; prices are looked up and sums made when figures are
-read, or by a thread when `_MOST` calls wait. Money is spent in vain if the tool's own call fails:
-until that has ended, its share waits.
+The end of a call only appends it to lists. Calls are recorded in OpenTelemetry's histograms when
+these are read. They are priced and added up when figures are read, or by a thread when `_MOST` of
+them wait. Money is spent in vain if the tool's own call fails: until that has ended, its share
+waits.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from metertap.recording import Recorder
 from metertap.recording.usage_series import UsageKey
 
 _MOST = 256
-"""The most calls that wait if nobody reads figures; then a thread adds them up."""
+"""The most calls that wait if no figures are read; then a thread adds them up."""
 _MOST_OPEN = 10_000
 """The most shares of running tool calls that are kept; older ones count as successful."""
 
 _lock = locks.rlock()
 _ended: list[Call] = []
-"""Calls that are not priced yet."""
+"""Calls without a price so far."""
 _unrecorded: deque[Call] = deque()
-"""Calls that are in no histogram yet."""
+"""Calls that are not in the histograms yet."""
 _folding: list[bool] = []
-"""Not empty while a thread adds up."""
+"""Not empty while a thread adds calls up."""
 _open: list[tuple[Frame, UsageKey, Decimal]] = []
 failing: dict[int, tuple[Frame, set[tuple[str, str]]]] = {}
-"""Models that failed a tool's call in progress, by the identity of the call."""
+"""By the identity of a tool's call in progress, the models of which a call has failed in it."""
 
 
 def add(call: Call, recorder: Recorder, in_finaliser: bool) -> None:
-    """Add an ended call. A finaliser may do this, so it must not start a thread."""
+    """Add an ended call. If a finaliser does so, no thread may be started."""
     if call.error_type is not None and call.frame is not None:
         _, models = failing.setdefault(id(call.frame), (call.frame, set()))
         models.add((call.provider, call.requested))
     _unrecorded.append(call)
     _ended.append(call)
-    # Two threads may both see the list with two calls: that the first is alone decides nothing.
+    # Not only if it is the first: two threads may both see a list of two.
     if not recorder.has_usage or len(_ended) == 1:
         recorder.on_usage(fold, record)
         recorder.activity()
@@ -56,7 +56,7 @@ def add(call: Call, recorder: Recorder, in_finaliser: bool) -> None:
 
 
 def _fold_elsewhere() -> None:
-    """Add up in a thread: the first price that is asked for imports the table."""
+    """Add calls up in a thread, since the first price imports the table."""
 
     def work() -> None:
         try:
@@ -67,7 +67,7 @@ def _fold_elsewhere() -> None:
     _folding.append(True)
     try:
         threads.Thread(target=work, name="metertap-costs", daemon=True).start()
-    except RuntimeError:  # there are no new threads while Python ends
+    except RuntimeError:  # no thread can start while Python finalises
         work()
 
 
@@ -78,16 +78,16 @@ def failed_before(frame: Frame, provider: str, model: str) -> bool:
 
 
 def record() -> None:
-    """Record what has ended in OpenTelemetry's histograms. Never raises."""
+    """Record ended calls in OpenTelemetry's histograms. Never raises."""
     if not _unrecorded:
         return
     recorder = state.recorder()
-    recorder.wake()  # without the lock: it may take long, and other threads record meanwhile
+    recorder.wake()  # without the lock: it may take long, and other threads record
     with recorder.lock:
         for _ in range(len(_unrecorded)):
             try:
                 call = _unrecorded.popleft()
-            except IndexError:  # a finaliser came by in this thread, and took them
+            except IndexError:  # a finaliser in this thread has taken the rest
                 return
             with faults.guarded("model calls"):
                 call.settle()
@@ -95,7 +95,7 @@ def record() -> None:
 
 
 def fold() -> None:
-    """Price and add up what has ended. Never raises."""
+    """Price ended calls and add them up. Never raises."""
     record()
     with _lock, faults.guarded("model calls"), exact():
         batch = _ended[: len(_ended)]

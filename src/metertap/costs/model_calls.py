@@ -1,12 +1,12 @@
 """One call of a model, from its request to its record: its tool and its usage.
 
-An adapter of a client begins a call at the request, and ends it when the parsed response is there
-or its stream is over. The call belongs to the tool that was running when it began, wherever its
-stream is read.
+A client's adapter begins a call at the request, and ends it when the response is parsed or its
+stream is over. The call belongs to the tool that was running when it began, wherever its stream is
+read.
 
-Clients are built on clients (litellm on openai's), and frameworks on both. While such a layer runs,
-it is the `Outer` of the code inside. A layer that counts keeps clients inside from counting. A
-layer that only fills in counts if no client inside has counted.
+Clients are built on clients (litellm on openai's), and frameworks on both. Such a layer is the
+`Outer` of the code inside it. A layer that counts keeps clients inside from counting. A layer that
+only fills in counts if no client inside has counted.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from metertap.labels import as_label
 from metertap.measuring.calls import clock
 from metertap.state import is_enabled, recorder
 
-_now = time.time  # held, as `clock` is: a program may put another function there
+_now = time.time  # kept, as `clock` is: a program may replace the function in `time`
 CHAT, EMBEDDINGS, GENERATE, COMPLETION = "chat", "embeddings", "generate_content", "text_completion"
 """Values of `gen_ai.operation.name`."""
 UNKNOWN = "unknown"
-"""The model of a call that names none, in the request or the response."""
+"""The model of a call for which neither request nor response names one."""
 
 
 class Outer:
-    """A layer around model clients: whether it counts, and whether a client inside was asked.
+    """A layer around model clients: whether it counts, and whether a client inside was called.
 
-    Tasks, threads and callbacks that begin inside have it in their contexts for as long as they
-    live. Once it `is_over`, what they ask is none of its business.
+    Tasks, threads and callbacks that begin inside keep it in their contexts as long as they live.
+    Once it `is_over`, their calls do not belong to it.
     """
 
     __slots__ = ("counts", "is_over", "was_seen", "within")
@@ -43,12 +43,12 @@ class Outer:
         self.counts = counts
         self.is_over = self.was_seen = False
         self.within = layer = around()
-        while layer is not None:  # tasks that begin each other would make an endless chain
+        while layer is not None:  # or tasks that start each other would make an endless chain
             layer.within = _unended(layer.within)
             layer = layer.within
 
     def seen(self) -> None:
-        """Note that a client was asked, here and in all layers around this one."""
+        """Note that a client was called, here and in all layers around."""
         layer: Outer | None = self
         while layer is not None:
             layer.was_seen = True
@@ -56,7 +56,7 @@ class Outer:
 
 
 outer: ContextVar[Outer | None] = ContextVar("metertap_model_layer", default=None)
-"""The innermost layer around this code, which may be over."""
+"""The innermost layer around this code; it may be over."""
 
 
 def around() -> Outer | None:
@@ -71,16 +71,16 @@ def _unended(layer: Outer | None) -> Outer | None:
 
 
 class ModelCall(Call):
-    """One call of a model in progress. `end` counts it, once, whoever calls it how often."""
+    """One call of a model in progress. `end` counts it once, however often it is called."""
 
     __slots__ = ()
 
     def stop_clock(self) -> None:
-        """Stop the clock: what the call returned is not read yet."""
+        """Stop the clock, since the program may read the result much later."""
         self.seconds = clock() - self.started
 
     def start_clock(self) -> None:
-        """Let the clock run until the end: the call returned a stream."""
+        """Let the clock run until the end, since the result is a stream."""
         self.seconds = None
 
     def end(
@@ -90,10 +90,10 @@ class ModelCall(Call):
         is_timed: bool = True,
         in_finaliser: bool = False,
     ) -> None:
-        """Count the call; `error` is what it raised. Never raises.
+        """Count the call; `error` is the exception that ended it. Never raises.
 
-        A call without a clock has the `seconds` that were given, or none. A call that began before
-        a reset, or in the process before a fork, is not counted here.
+        A call without a clock has the given `seconds`, or none. A call that began before a reset,
+        or before the fork of this process, is not counted.
         """
         recording = recorder()
         if self.is_over or self.era is not recording.era:
@@ -124,9 +124,9 @@ def begin(
     server: tuple[str, int] | None = None,
     request: Any = None,
 ) -> ModelCall | None:
-    """Begin a call of a model; None where it is not to be counted, or is counted further out.
+    """Begin a call of a model; None if it is not counted, or is counted by an outer layer.
 
-    `request` is the whole request. A salted hash of it is kept if repeats are looked for.
+    `request` is the whole request, of which a salted hash is kept if repeats are looked for.
     """
     layer = around()
     if layer is not None:
@@ -140,7 +140,7 @@ def begin(
     if ledger.failing and call.frame is not None:
         call.is_retry = ledger.failed_before(call.frame, provider, model)
     if request is not None and repeats.are_looked_for():
-        with faults.guarded("model repeats"):  # a request may have anything in it
+        with faults.guarded("model repeats"):  # a request may contain anything
             call.is_repeat = repeats.seen(call.tool, provider, request)
     return call
 
@@ -148,11 +148,11 @@ def begin(
 def report(
     call: ModelCall, read: Read, *found: Any, model: object = None, tier: object = None
 ) -> None:
-    """Report what a response contains: the last response with a value counts.
+    """Report what a response contains; of several responses, the last value counts.
 
-    `read` gets what was `found`, and returns the usage, or None if none is reported. After an
-    unusable one the call has none, whatever was reported before. `tier` is the tier of service
-    that the provider says it charged.
+    `read` gets `found`, and returns the usage, or None if none is reported. After an unusable one
+    the call has none, whatever was reported before. `tier` is the service tier that the provider
+    charged.
     """
     call.settle()
     call.take(read, *found)
@@ -170,7 +170,7 @@ def report_copy(
     if call.reported is not None:
         call.settle()
     call.reported = read, copy
-    # As `answered` does, without a call.
+    # Inlined from `answered`, to save a call.
     if isinstance(model, str) and model:
         call.model = model
     if isinstance(tier, str):

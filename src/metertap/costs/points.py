@@ -16,13 +16,13 @@ _MOST = 1_000
 
 
 class _Points:
-    """Where calls that have the same attributes are recorded."""
+    """The points at which calls with the same attributes are recorded."""
 
     __slots__ = ("duration", "era", "input", "output")
 
     def __init__(self, era: object) -> None:
         self.era = era
-        """The era of the recorder that has the points; in another one they are not in force."""
+        """The recorder's era that has the points; in another era they are not in force."""
         self.duration: DataPoint | None = None
         self.input: DataPoint | None = None
         self.output: DataPoint | None = None
@@ -35,10 +35,10 @@ _key: Callable[[Call], tuple[Any, ...]] = attrgetter(
 
 
 def may_wait(call: Call, recorder: Recorder) -> bool:
-    """Return whether a call may be recorded later than it ends.
+    """Return whether a call may be recorded after its end.
 
-    It may not if it begins a series, which starts with it, or if its sample has to come in order,
-    or is taken under a sampled span.
+    It may not if it begins a series, whose start it is, if samples have to come in order, or if it
+    is under a sampled span.
     """
     if recorder.in_order or (recorder.sampled_context and recorder.trace() is not None):
         return False
@@ -70,7 +70,7 @@ def record(call: Call, recorder: Recorder) -> None:
         if point is None:
             point = points.input = _point(recorder, catalogue.TOKEN_USAGE, call, "input")
         point.record(float(usage.input), call.ended)
-        if usage.output:  # embeddings have none
+        if usage.output:  # embeddings have no output
             point = points.output
             if point is None:
                 point = points.output = _point(recorder, catalogue.TOKEN_USAGE, call, "output")

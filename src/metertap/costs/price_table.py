@@ -1,9 +1,9 @@
-"""The price table of `genai-prices`, made quick by remembered rates.
+"""The price table of `genai-prices`, with rates that are remembered for speed.
 
-The package finds a model and its price again for each call, which takes a third of a millisecond.
-Between two thresholds of a tiered price, costs are linear in the tokens. So the price of a token is
-asked once for each model, tier and day, and checked against the package's own answer. If they
-differ, the package is asked each time. Nothing is fetched.
+The package looks up model and price for each call, which takes a third of a millisecond. Between
+two thresholds of a tiered price, costs are linear in the tokens. So the price of a token is
+computed once for each model, tier and day, and checked against the package's own answer. If they
+differ, the package is called each time. Nothing is fetched.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _IDS = {
     "mistral_ai": "mistral",
     "x_ai": "x-ai",
 }
-"""Providers that the table names differently than OpenTelemetry's conventions."""
+"""Providers with other names in the table than in OpenTelemetry's conventions."""
 _FIELDS = {
     "cached": "cache_read_tokens",
     "cache_write": "cache_write_tokens",
@@ -44,9 +44,9 @@ _FIELDS = {
     "cache_write_1h": "cache_write_1h_tokens",
     "web_searches": "web_searches",
 }
-"""The table's names of parts of the input and the output, and of what comes with them."""
+"""The table's names of parts of input and output, and of extras."""
 _WITHIN = {"output_audio": "output", "cache_write_1h": "cache_write"}
-"""Parts of a part."""
+"""Parts of other parts."""
 
 _SPECIAL = frozenset(
     {
@@ -70,7 +70,7 @@ _SPECIAL = frozenset(
         "vision",
     }
 )
-"""Words in the names of models that do other work than answering, or are to be had elsewhere."""
+"""Words in the names of models that do other work than answering, or are offered elsewhere."""
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class _Rates:
 
     call: Decimal
     each: dict[str, Decimal]
-    """Prices by `Usage`'s names; of parts, the difference to the price of the whole."""
+    """Prices by `Usage`'s names; for parts, the difference to the price of the whole."""
     is_exact: bool = True
 
     def cost(self, usage: Usage) -> Decimal:
@@ -91,10 +91,10 @@ class _Rates:
 
 @dataclass(slots=True)
 class _Known:
-    """One model's prices: where thresholds lie, and the rates between them."""
+    """One model's prices: the thresholds, and the rates between them."""
 
     seconds: int
-    """The time for which its prices stay the same: a day, or a minute."""
+    """How long its prices stay the same: a day, or a minute."""
     thresholds: list[int]
     rates: dict[tuple[str, int, int, tuple[bool, ...]], _Rates] = field(default_factory=dict)
 
@@ -108,7 +108,7 @@ class PriceTable:
 
     @classmethod
     def installed(cls) -> PriceTable | None:
-        """Return the table of the package; None where it is not installed or cannot be used."""
+        """Return the package's table; None if it is not installed or unusable."""
         try:
             return cls(import_module("genai_prices"))
         except ImportError:
@@ -202,7 +202,7 @@ class PriceTable:
         return _Known(_MINUTE if by_time else _DAY, sorted(starts))
 
     def _rates(self, provider: str, model: str, usage: Usage, at: float, tier: str) -> _Rates:
-        """Ask for the price of tokens when the whole input is as large as that of `usage`."""
+        """Return prices of tokens for calls with as much input as `usage`."""
         whole = max(usage.input, 1)
 
         def asked(**parts: int) -> Decimal:
@@ -218,7 +218,7 @@ class PriceTable:
                     each[part] = (asked(input=whole, **outer, **{part: whole}) - without) / whole
             rates = _Rates(call, {name: rate for name, rate in each.items() if rate})
             rates.is_exact = rates.cost(usage) == self._ask(provider, model, usage, at, tier)
-        except (ValueError, TypeError):  # it has prices for other things than tokens
+        except (ValueError, TypeError):  # it charges other things than tokens
             rates = _Rates(Decimal(0), {}, is_exact=False)
         return rates
 
@@ -250,14 +250,14 @@ class PriceTable:
 
 
 def _conditional(model: Any) -> list[Any]:
-    """Return a model's prices that hold under a condition; none where it has but one price."""
+    """Return a model's conditional prices; none if it has only one price."""
     return model.prices if isinstance(model.prices, list) else []
 
 
 def _is_alike(other: Any, model: Any, usage: Usage) -> bool:
-    """Return whether `other` takes as much input as `model`, and does the same kind of work."""
+    """Return whether `other` accepts as much input as `model`, and does the same kind of work."""
     words, own_words = _words(other.id), _words(model.id)
-    # The table has other makers' models under a provider, and some that it does not sell.
+    # The table lists other makers' models under a provider, and some that it does not sell.
     if words[0] != own_words[0] or _SPECIAL & set(words) - set(own_words):
         return False
     if model.context_window and (other.context_window or 0) < model.context_window:

@@ -1,8 +1,8 @@
-"""Prices of model calls: the program's own, else those of the table of `genai-prices`.
+"""Prices of model calls: the program's own ones, then those of the table of `genai-prices`.
 
-The table comes from the installed package (extra `costs`): nothing is fetched. It is imported when
-the first call is priced, off the caller's path. Money is in USD and exact: decimal numbers from the
-table to the sum. A model without a price costs None, never 0.
+The table is that of the installed package (extra `costs`): nothing is fetched. It is imported when
+the first call is priced, outside of the program's calls. Money is in USD and exact: decimal numbers
+from the table to the sum. The cost of a model without a price is None, never 0.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _lock = locks.rlock()
 
 
 class Prices:
-    """The prices in force: those of the configuration file, and the table where there is one."""
+    """The prices in force: those of the configuration file, and the table if it is installed."""
 
     def __init__(self, own: Mapping[str, Price]) -> None:
         self._own = own
@@ -39,7 +39,7 @@ class Prices:
         try:
             with _lock:
                 return table.cost(provider, model, usage, at, tier)
-        except Exception as fault:  # what the table cannot price has no price
+        except Exception as fault:  # a call that the table cannot price has no price
             faults.fault("price table", fault)
             return None
 
@@ -59,7 +59,7 @@ class _InForce:
 
 
 def in_force() -> Prices:
-    """Return the prices by the settings in force, read once for these."""
+    """Return the prices by the settings in force, read once for each settings."""
     settings = state.settings()
     kept = _InForce.of
     if kept is None or kept[0] is not settings:
@@ -70,5 +70,5 @@ def in_force() -> Prices:
 
 @functools.cache
 def price_table() -> PriceTable | None:
-    """Return the installed table, imported when it is first asked for."""
+    """Return the installed table, imported on first use."""
     return PriceTable.installed()

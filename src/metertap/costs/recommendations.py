@@ -25,7 +25,7 @@ _FEW = 20
 _SHARE = Decimal("0.05")
 """The least share of a tool's spending that is worth a recommendation."""
 _GOAL = 0.9
-"""The hit rate that a cache is compared with."""
+"""The hit rate with which a cache is compared."""
 
 
 def of(
@@ -113,7 +113,7 @@ def _evictions(cache: CacheFigures, name: str, saved: Savings) -> Iterator[dict[
         confidence = MEDIUM
         goal = _by_reuse(sample)
     elif rate >= _GOAL:
-        # Which keys are asked for again is not kept, so no curve says how much less is enough.
+        # Keys are not kept, so no curve says how many entries are enough.
         more = max(0, math.ceil(_GOAL * lookups) - cache.hits)
         goal = f"{_GOAL:.0%} need {more} hits more, and at most that room"
     else:

@@ -20,9 +20,9 @@ from metertap.recording.usage_series import UsageSeries
 
 
 def report(figures: Figures, cache_names: Mapping[int, str]) -> dict[str, Any] | None:
-    """Build `cost_metrics` of the document; None where no model was called and nothing has a fee.
+    """Build `cost_metrics` of the document; None without model calls and fees.
 
-    `cache_names` are the names that the document has for caches, by the identity of their figures.
+    `cache_names` are the caches' names in the document, by the identity of their figures.
     """
     in_force = prices.in_force()
     fees = state.recorder().fees

@@ -1,10 +1,10 @@
-"""How often an LRU cache of another size would have hit: a bounded sample of its keys, on request.
+"""The hit rates that an LRU cache of other sizes would have: a bounded sample of its keys.
 
-A key that comes again is a hit in every LRU cache that has room for as many other keys as came in
-between: its reuse distance. Of most keys nothing is kept. Those whose salted hash is below a
-threshold stand for all others (SHARDS: Waldspurger et al., FAST 2015); the threshold falls whenever
-more than `_MOST` of them are known, so memory is bounded. The salt is random and never leaves the
-process, so no hash reveals a key.
+A key that is looked up again is a hit in every LRU cache with room for the other keys that came in
+between: its reuse distance. Most keys are not kept. Those whose salted hash is below a threshold
+stand for all (SHARDS: Waldspurger et al., FAST 2015). The threshold falls whenever there are more
+than `_MOST`, so memory is bounded. The salt is random and never leaves the process, so no hash
+reveals a key. It is done only on request.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST = 1000
 """The most keys of a cache that are sampled (0.3 MB)."""
 _SPACE = 2**24
 _GROWTH = 1.02
-"""Distances are counted in buckets that grow by 2 %."""
+"""The ratio of the bounds of a bucket of distances."""
 
 
 class ReuseDistances:
@@ -39,7 +39,7 @@ class ReuseDistances:
         self._sampled = 0.0
 
     def saw(self, key: Any) -> None:
-        """Take a lookup of `key`, whether or not it hit."""
+        """Note a lookup of `key`, whether it hit or not."""
         mark = hash((self._salt, key))
         with self._lock:
             self.lookups += 1
@@ -64,9 +64,9 @@ class ReuseDistances:
             del self._times[bisect_left(self._times, self._last.pop(mark))]
 
     def size_for(self, rate: float) -> tuple[int | None, float]:
-        """Return the least entries with which so large a share (0 to 1) would have been hits.
+        """Return the fewest entries with which that share (0 to 1) of lookups would have hit.
 
-        None if no size has it. The second is the share of lookups of keys that came again.
+        None if no size has it. The second value is the share of lookups of keys that came again.
         """
         with self._lock:
             found, lookups = sorted(self._found.items()), self._sampled
@@ -87,7 +87,7 @@ def is_looked_for() -> bool:
 
 
 def saw(meter: Any, key: Any) -> None:
-    """Take a lookup of `key` in the cache that `meter` counts. Never raises."""
+    """Note a lookup of `key` in the cache that `meter` counts. Never raises."""
     with faults.guarded("cache reuse"):
         found = _by_meter.get(meter)
         if found is None:
@@ -96,7 +96,7 @@ def saw(meter: Any, key: Any) -> None:
 
 
 def distances(name: str, system: str, lookups: int) -> ReuseDistances | None:
-    """Return those of the cache of a name; None unless they are of all its lookups, or nearly."""
+    """Return a cache's distances; None unless they cover nearly all of its lookups."""
     with faults.guarded("cache reuse"):
         for meter, found in list(_by_meter.items()):
             is_it = (meter.name, meter.system) == (name, system)

@@ -44,12 +44,12 @@ class Savings:
     by_cache: list[tuple[CacheFigures, Saving]] = field(default_factory=list)
     by_tool: dict[str, Saving] = field(default_factory=dict)
     cost_of_miss: dict[str, Decimal] = field(default_factory=dict)
-    """The mean cost of a miss, by tool, where it is known."""
+    """The mean cost of a miss, by tool, if known."""
     lookups: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Hits and misses in calls of each tool."""
 
     def of_model(self, series: UsageSeries) -> Decimal | None:
-        """Return the part of a tool's savings that its calls of one model would have cost."""
+        """Return the part of a tool's savings that would have been spent on one model."""
         hits, misses = self.lookups.get(series.tool, (0, 0))
         return hits * series.spent_after_miss / misses if misses and series.priced else None
 
@@ -92,7 +92,7 @@ def _after_misses(usage: Iterable[UsageSeries], tool: str) -> Decimal | None:
 
 
 def _seconds_saved(tools: Iterable[ToolFigures], name: str) -> float | None:
-    """Return the time that all calls with only hits were shorter than as many with a miss."""
+    """Return by how much calls with only hits were shorter than as many with a miss."""
     saved: list[float] = []
     for tool in tools:
         if tool.name == name and tool.with_cache is not None:

@@ -24,7 +24,7 @@ class ToolCost:
 
     @property
     def spent(self) -> Decimal | None:
-        """The known spending; None where nothing is known."""
+        """The known spending; None if nothing is known."""
         known = [cost for series in self.models if (cost := series.cost) is not None]
         return sum(known, self.fees) if known or self.fees else None
 
@@ -43,7 +43,7 @@ class ToolCost:
 
 
 def by_tool(figures: Figures, fees: Mapping[str, Decimal]) -> dict[str, ToolCost]:
-    """Sum up by tool's name, the tools of equal names together."""
+    """Add costs up by the tool's name, over all tools of equal names."""
     found: dict[str, ToolCost] = {}
     for series in figures.usage:
         found.setdefault(series.tool, ToolCost()).models.append(series)

@@ -31,10 +31,10 @@ class Unusable(ValueError):
 
 
 def fields_of(holder: Any) -> Any:
-    """Return the fields of a pydantic model that allows more of them; anything else as it is.
+    """Return the fields of a pydantic model that allows further ones; other objects as they are.
 
-    Looked up there, a field that is missing costs no more than one that is there: the model itself
-    takes two microseconds to tell that it has no such attribute.
+    A look-up of a missing field in them costs no more than that of a present one, while the model
+    itself takes two microseconds to raise AttributeError.
     """
     if type(holder) is dict:
         return holder
@@ -45,7 +45,7 @@ def fields_of(holder: Any) -> Any:
 
 
 def reader_of(holder: Any) -> Callable[[str], Any]:
-    """Return what gives the value of a field of `holder` by its name, as `field` does."""
+    """Return the function that gives the value of a field of `holder`, as `field` does."""
     fields = fields_of(holder)
     return fields.get if isinstance(fields, dict) else partial(field, fields)
 
@@ -63,10 +63,10 @@ _MOST_FIELDS = 64
 
 
 def copied(found: Any) -> dict[str, Any] | None:
-    """Copy the counts of a usage as they are now: the program may add to them later.
+    """Copy the counts of a usage: the program may change them later.
 
-    None if `found` is no pydantic model or mapping, has more than two levels, or very many fields.
-    Of a text only that it is one is kept.
+    None if `found` is no pydantic model or mapping, has more than two levels, or too many fields.
+    Of texts, nothing is copied but that they are texts.
     """
     fields = fields_of(found)
     if type(fields) is not dict or len(fields) > _MOST_FIELDS:
@@ -101,7 +101,7 @@ def part(fields: Any, path: str) -> Any:
 
 
 def details(fields: Any, path: str) -> Any:
-    """Return the object or mapping at a dotted path, None if there is none. Raises Unusable."""
+    """Return the object or mapping at a dotted path; None without one. Raises Unusable."""
     found = part(fields, path) if "." in path else field(fields, path)
     if isinstance(found, str | int | float | list):
         raise Unusable(f"{path} is a {type(found).__name__}")
@@ -109,7 +109,7 @@ def details(fields: Any, path: str) -> Any:
 
 
 def tokens(fields: Any, path: str) -> int:
-    """Return the count of tokens at a dotted path, 0 where none is reported. Raises Unusable."""
+    """Return the tokens at a dotted path; 0 if none are reported. Raises Unusable."""
     name = path
     if "." in path:
         above, _, name = path.rpartition(".")
@@ -125,7 +125,7 @@ def tokens(fields: Any, path: str) -> int:
 
 
 def checked(usage: Usage) -> Usage:
-    """Return `usage` if its parts fit into the whole. Raises Unusable."""
+    """Return `usage` if its parts fit the whole. Raises Unusable."""
     if usage.cached + usage.cache_write + usage.input_audio > usage.input:
         raise Unusable("parts of the input are more than the input")
     if usage.cache_write_1h > usage.cache_write:
@@ -139,7 +139,7 @@ U = TypeVar("U", Usage, Usage | None)
 
 
 def attempt(read: Callable[..., U], *found: Any) -> U | Unusable:
-    """Read a usage with `read`; return it, or the reason why it cannot be used."""
+    """Return the usage that `read` reads, or the reason why it is unusable."""
     try:
         usage = read(*found)
         return usage if usage is None else checked(usage)

@@ -1,6 +1,6 @@
 """The price of the same tokens with another model of the same provider.
 
-It does not tell how good that model's answers are, or how many tokens it would use.
+It does not tell how good that model's answers would be, or how many tokens it would use.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from metertap.costs.usage import Usage
 from metertap.recording.usage_series import UsageSeries
 
 _SHARE = Decimal("0.8")
-"""The largest share of what is paid now that counts as cheaper."""
+"""The largest share of the present cost that counts as cheaper."""
 
 
 class Cheaper(NamedTuple):
@@ -26,7 +26,7 @@ class Cheaper(NamedTuple):
 
 
 def cheaper(series: UsageSeries) -> Cheaper | None:
-    """Find the model that would cost least; None where none costs clearly less."""
+    """Return the model that would cost least; None if none is clearly cheaper."""
     table = price_table()
     if table is None or not series.spent:
         return None
