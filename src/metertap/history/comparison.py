@@ -1,9 +1,9 @@
 """Comparison of two series of counts: whether they differ, by how much, and since when.
 
-Calls that are made at about the same time are alike: a slow minute with sixty calls is one
-observation rather than sixty. Therefore blocks of time are compared, each of which counts once.
-Where the series before holds the same hours of at least two days, each block is compared with the
-same hours only, so that a busy noon is not taken for a change.
+Calls at about the same time are alike: a slow minute with sixty calls is one observation and not
+sixty. So blocks of time are compared, each of which counts once. If the earlier series has the same
+hours of at least two days, each block is compared with those hours only, so that a busy noon does
+not look like a change.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TRIMMED = 0.05
 _DAYS = 4
 """The number of earlier days from which the spread from day to day counts as well."""
 _PAIRS = 6
-"""The parts of a day that must exist on both sides if there is only one earlier day."""
+"""The fewest parts of a day that both sides must have if there is only one earlier day."""
 _RESAMPLES = 300
 
 
@@ -80,7 +80,7 @@ class Comparison:
         before_sizes, after_sizes = (
             np.bincount(side.part, side.sizes, minlength=24) for side in (self._before, self._after)
         )
-        # The calls before weigh as if they had been made at the same hours as those after.
+        # Earlier calls are weighted as if they had been made at the same hours as the later ones.
         weights = after_sizes / np.where(before_sizes > 0, before_sizes, 1.0)
         self._weighted = self._before.counts * weights[self._before.part][:, None]
 
@@ -97,8 +97,8 @@ class Comparison:
     def p_value(self, score: Array) -> float:
         """Return the probability of so large a difference of the mean `score` by chance.
 
-        `score` has a number for each bin. The test is Yuen's on the means of blocks; where there
-        are enough days it has to hold against the spread between days, too.
+        `score` has a number for each bin. The test is Yuen's on the means of blocks; with enough
+        days, it must also hold against the spread between days.
         """
         before, after = self._deviations(score)
         found = _yuen(before, after)
@@ -112,9 +112,9 @@ class Comparison:
         return found
 
     def steadiness(self, score: Array) -> float:
-        """Return the share of blocks after that lie beyond the median of those before.
+        """Return the share of later blocks that lie beyond the median of the earlier ones.
 
-        It is between 0.5 (none of it) and 1 on the side to which most of them moved.
+        It is from 0.5 (no change) to 1, on the side to which most of them moved.
         """
         before, after = self._deviations(score)
         median = np.median(before)
@@ -124,9 +124,9 @@ class Comparison:
     def estimate(self, statistic: Callable[[Array, Array], Array]) -> Estimate:
         """Estimate a figure of the counts by bin before and after, by resampling blocks.
 
-        `statistic` gets one row of counts for each resampled series, and returns a figure of each.
+        `statistic` gets a row of counts for each resampled series, and returns a figure for each.
         """
-        chance = np.random.default_rng(0)  # the same answer to the same question
+        chance = np.random.default_rng(0)  # seeded, so that the same question has the same answer
         drawn = []
         for counts in (self._weighted, self._after.counts):
             blocks = len(counts)
@@ -137,7 +137,7 @@ class Comparison:
         return Estimate(float(value), float(low), float(high))
 
     def changed_at(self, score: Array) -> float:
-        """Return the beginning of the interval since which the mean `score` is another.
+        """Return the beginning of the interval from which on the mean `score` differs.
 
         It is where two levels describe the intervals best, by least squares, each interval with
         the weight of its calls. (Libraries for change points, `ruptures` for one, know no weights.)
@@ -169,7 +169,7 @@ class Comparison:
                 each = np.bincount(parts, minlength=24)
                 summed = np.bincount(parts, after, minlength=24)
                 return before, (summed / np.maximum(each, 1))[np.unique(parts)]
-            # A block is nearer to a mean that it is part of.
+            # A block is nearer to a mean of which it is part.
             blocks = np.maximum(blocks, 2)[self._before.part]
             before = before * np.sqrt(blocks / (blocks - 1))
         return before, after
@@ -188,14 +188,14 @@ def _yuen(before: Array, after: Array) -> float:
     if np.ptp(before) == 0 and np.ptp(after) == 0:
         return 0.0 if before[0] != after[0] else 1.0
     with warnings.catch_warnings():
-        # It warns of values that are nearly the same: of a bin that holds all calls, for one.
+        # It warns of values that are nearly equal, such as those of a bin with all calls.
         warnings.simplefilter("ignore", RuntimeWarning)
         found = float(stats.ttest_ind(before, after, equal_var=False, trim=_TRIMMED).pvalue)
-    return 1.0 if np.isnan(found) else found  # but for what is trimmed, all are the same
+    return 1.0 if np.isnan(found) else found  # without the trimmed ones, all are equal
 
 
 def _part(times: Array, hours: int) -> NDArray[np.int64]:
-    """Return the part of the day (UTC) that each time is in; 0 where they are not told apart."""
+    """Return the part of the day (UTC) of each time; 0 if parts are not distinguished."""
     if not hours:
         return np.zeros(len(times), np.int64)
     parts: NDArray[np.int64] = (times % _DAY // (hours * _HOUR)).astype(np.int64)

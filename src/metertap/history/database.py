@@ -1,8 +1,8 @@
-"""The file of a history: an SQLite database that belongs to this user, and what is in it.
+"""The file of a history: an SQLite database that belongs to this user, and its contents.
 
-Each interval of each process is one row of `chunk`, with all series in it, so that writing is one
-short append. Every row is part of one tier: intervals of ten seconds, and what they were merged
-into since. `rolled` says that a row is part of one in the next tier as well: `rolled_mark` has how.
+Each interval of each process is a row of `chunk` with all series, so that a write is one short
+append. Every row belongs to a tier: intervals of ten seconds, or the longer ones into which they
+were merged. `rolled` says that a row is part of a row of the next tier as well; see `rolled_mark`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KEPT_SECONDS = (_DAY, 14 * _DAY, 400 * _DAY, 400 * _DAY)
 """The seconds for which rows of each tier but the last stay after they were merged."""
 
 LAYOUT = 1
-"""The version of the tables. A program that knows only older ones leaves the file alone."""
+"""The version of the tables. A program that knows only older versions leaves the file alone."""
 _APPLICATION = 0x6D746170
 """The mark in the header of a file of ours: `mtap`."""
 _TABLES = f"""
@@ -42,14 +42,14 @@ PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {LAYOUT};
 """
 _OF_A_DAY = 1
-"""The mark of an hour that is part of a day, but of no quarter: an earlier metertap had none."""
+"""The mark of an hour that is part of a day but of no quarter, as older versions wrote it."""
 _WAL_BYTES = 4 * 2**20
 _BESIDE = ("-wal", "-shm", "-journal")
 """The suffixes of SQLite's own files, which contain the same data."""
 
 
 def open_to_write(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    """Open the file, made if need be. Raises HistoryError where it cannot be written."""
+    """Open the file; made if need be. Raises HistoryError if it cannot be written."""
     with told(path):
         _make_private(path)
         connection = sqlite3.connect(
@@ -58,14 +58,14 @@ def open_to_write(path: Path, busy_seconds: float) -> sqlite3.Connection:
         try:
             if not _is_ours(connection):
                 with transaction(connection):
-                    if not _is_ours(connection):  # another process may have been quicker
+                    if not _is_ours(connection):  # another process may have made the tables first
                         for statement in _statements():
                             connection.execute(statement)
-            # Readers do not wait for writers so, and a crash leaves what was committed.
+            # With it readers do not wait for writers, and a crash leaves what was committed.
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-            _check_beside(path)  # what somebody has put there since
+            _check_beside(path)  # another user may have put them there meanwhile
         except BaseException:
             connection.close()
             raise
@@ -73,15 +73,15 @@ def open_to_write(path: Path, busy_seconds: float) -> sqlite3.Connection:
 
 
 def open_to_read(path: Path, busy_seconds: float = 2.0) -> sqlite3.Connection:
-    """Open the file, which is not changed. Raises HistoryError where it cannot be read."""
+    """Open the file without changing it. Raises HistoryError if it cannot be read."""
     with told(path):
         if not path.exists():
             raise HistoryError(f"{shown(path, str)}: there is no such file")
         for each in (path, *(Path(f"{path}{ending}") for ending in _BESIDE)):
-            if each.exists() and not each.is_file():  # a pipe would be waited for
+            if each.exists() and not each.is_file():  # opening a pipe would wait
                 raise HistoryError(f"{shown(each, str)}: it is no regular file")
         connection = None
-        # A copy in a folder that nobody may write to has no place for SQLite's own files.
+        # Next to a copy in a folder that cannot be written, SQLite has no place for its own files.
         for how in ("mode=ro", "immutable=1"):
             try:
                 connection = sqlite3.connect(
@@ -104,7 +104,7 @@ def open_to_read(path: Path, busy_seconds: float = 2.0) -> sqlite3.Connection:
 
 
 def rolled_mark(tier: int) -> int:
-    """Return the mark of a row that is part of one in the next tier. Each is true."""
+    """Return the mark of a row that is part of a row of the next tier; never 0."""
     return _OF_A_DAY + 1 if tier == HOUR else 1
 
 
@@ -124,9 +124,9 @@ def rows_between(
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Do all of a block or nothing of it, alone among the processes that write.
+    """Do all of a block or nothing, alone among the processes that write.
 
-    A block that rolls back itself has done nothing.
+    A block that rolls back itself does nothing.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -146,13 +146,13 @@ def told(path: Path) -> Iterator[None]:
         yield
     except (OSError, sqlite3.Error) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        if isinstance(error, FileNotFoundError):  # a file would have been made
+        if isinstance(error, FileNotFoundError):  # else sqlite3 would have made the file
             why = f"there is no folder {shown(path.parent, str)}"
         raise HistoryError(f"{shown(path, str)}: {why}") from error
 
 
 def _is_ours(connection: sqlite3.Connection) -> bool:
-    """Return whether the tables are there; raise HistoryError where others are."""
+    """Return whether our tables exist; raise HistoryError if there are others."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (layout,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -164,7 +164,7 @@ def _is_ours(connection: sqlite3.Connection) -> bool:
         raise HistoryError(f"a newer metertap wrote it (layout {layout}; this one knows {LAYOUT})")
     made = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     if {text for (text,) in made} != set(_statements("CREATE")):
-        # It may be somebody else's: views, triggers and columns can compute without end.
+        # It may be a hostile file: views, triggers and columns can compute without end.
         raise HistoryError("it has other tables than ours in it")
     return True
 
@@ -176,7 +176,7 @@ def _statements(begin: str = "") -> Iterator[str]:
 
 
 def _make_private(path: Path) -> None:
-    """Create the file so that only this user can read it, or make sure that it is so.
+    """Create the file readable for this user alone, or check that it is.
 
     An existing file is not opened here: closing it would release the locks that SQLite holds.
     """
@@ -190,10 +190,10 @@ def _make_private(path: Path) -> None:
 
 
 def _check_beside(path: Path) -> None:
-    """Make sure that SQLite's own files belong to this user, if they exist.
+    """Check that SQLite's own files belong to this user, if they exist.
 
-    In a folder that others can write to, somebody may have created them to read the data, or to
-    have it written elsewhere.
+    In a folder that others can write, somebody may have created them to read the data, or to have
+    it written elsewhere.
     """
     for ending in _BESIDE:
         with suppress(FileNotFoundError):
@@ -201,7 +201,7 @@ def _check_beside(path: Path) -> None:
 
 
 def _check_owner(path: Path) -> os.stat_result:
-    found = os.lstat(path)  # a link that somebody put there is not followed
+    found = os.lstat(path)  # not stat, which would follow a link that somebody put there
     if not stat.S_ISREG(found.st_mode):
         raise HistoryError(f"{shown(path, str)}: it is no regular file")
     if hasattr(os, "getuid") and found.st_uid != os.getuid():

@@ -1,8 +1,8 @@
 """Answers from an engine that speaks PromQL, such as Prometheus or VictoriaMetrics.
 
-Processes that are scraped say their version in `target_info`; of those that export OTLP some
-engines write it on every series. Latencies come from what the engine holds: native histograms,
-VictoriaMetrics' ranges, or classic buckets, whose calls are taken to be spread evenly in them.
+Scraped processes have their version in `target_info`; for those that export OTLP, some engines
+write it on every series. Latencies come from native histograms, VictoriaMetrics' ranges, or classic
+buckets, in which calls are assumed to be spread evenly.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from metertap.history.promql_api import NO_PROMQL, Api, Ask, Point
 from metertap.promql import quoted, selector
 
 MOST_PERIODS = 10_000
-"""Prometheus returns 11,000 points of a series at most."""
+"""The most periods: Prometheus returns at most 11,000 points of a series."""
 _MOST_SLICES = 100_000
 """The most figures of an answer: each takes some kilobytes."""
 _REACH_SECONDS = 31 * 86_400
-"""The time before now in which versions are looked for."""
+"""The time before now in which versions are looked for, in seconds."""
 _FINE_PERIODS = 400
-"""The most parts in which periods are requested."""
+"""The most parts into which periods are divided for queries."""
 _LOOK_SECONDS = 3600
 _SAMPLES = 4
-"""The fewest samples of a series in a period, since what comes before the first is lost."""
+"""The fewest samples in a period: the increase before the first one is lost."""
 _SERVICE, _VERSION, _INSTANCE = "service_name", "service_version", "service_instance_id"
 _INFO = "target_info"
 
@@ -183,7 +183,7 @@ class EngineAnswers:
                 continue
             pairs = zip(source.names, words, strict=True)
             only = [f"{label}={quoted(word)}" for label, word in pairs]
-            # One question for each: the answer to all at once may be too long to be read.
+            # One query for each, since the answer to all at once may be too long.
             told = set()
             if source.metric in self._metrics:
                 query = self._increase(selector(source.metric, *only), source.more, by, span)
@@ -192,7 +192,7 @@ class EngineAnswers:
                     yield subject, labels, start, Held(buckets.of_native(point.buckets))
             if f"{source.metric}_count" in self._metrics:
                 for labels, start, held in self._classic(source, only, by, span):
-                    if start not in told:  # both forms are kept while one replaces the other
+                    if start not in told:  # both forms exist while one replaces the other
                         yield subject, labels, start, held
             for labels, start, seconds in self._grown(
                 span, by, source.metric, "sum", source.more, *only
@@ -235,7 +235,7 @@ class EngineAnswers:
         for query in queries:
             for labels, start, point in self._periods(query, span):
                 key = frozenset(labels.items()), start
-                if key not in seen:  # both forms while one replaces the other
+                if key not in seen:  # both forms exist while one replaces the other
                     seen.add(key)
                     yield labels, start, point.value
 
@@ -246,14 +246,14 @@ class EngineAnswers:
                 yield labels, point.at - span.step, point
 
     def _increase(self, series: str, told: tuple[str, ...], by: By, span: _Span) -> str:
-        """Write the query for the growth of series in each period, by the separated labels."""
+        """Return the query for the increase of series in each period, by the separated labels."""
         length = math.ceil(span.step)
         labels = ["job", _SERVICE, *told]
         labels += [_VERSION] if by != "none" else []
         labels += ["instance", _INSTANCE] if by == "instance" else []
         grown = f"increase({series}[{length}s])"
         if self._is_joined:
-            # A process may have become another version meanwhile, or be gone: the newest counts.
+            # A process may have another version now, or be gone: its newest one counts.
             newest = f"timestamp({_INFO})[{length}s:{max(1, length // 60)}s]"
             newest = f"topk by (job, instance) (1, max_over_time({newest})) * 0 + 1"
             grown += f" * on (job, instance) group_left ({_SERVICE}, {_VERSION}) ({newest})"
@@ -291,10 +291,10 @@ class _Span(NamedTuple):
 
 
 def _parts(length: float, least: float, most: int) -> int:
-    """Return into how many equal parts of whole seconds a period can be divided.
+    """Return the number of equal parts, of whole seconds, into which a period is divided.
 
-    Parts are at least so long, because a process that became another version in one counts as that
-    for all of the part.
+    Parts are at least so long: a process whose version changed in a part counts as the new one for
+    all of it.
     """
     most = max(1, min(most, int(length / max(1.0, least))))
     return next(parts for parts in range(most, 0, -1) if parts == 1 or length % parts == 0)

@@ -27,8 +27,8 @@ _FEE = "fee"
 
 Labels = Mapping[str, str]
 Grown = Callable[[str, str, tuple[str, ...]], Iterator[tuple[Labels, float, float]]]
-"""A function that tells how a counter (or the `sum` or `count` of a histogram) grew: labels, the
-period's start and the growth. It is asked by the metric, the part, and labels to tell apart."""
+"""A function that returns the increase of a counter (or of a histogram's `sum` or `count`): labels,
+start of the period and number. It gets the metric, the part, and the labels to separate."""
 
 
 class _Model(NamedTuple):
@@ -42,8 +42,8 @@ class _Model(NamedTuple):
 def costs(grown: Grown) -> Iterator[tuple[Subject, Labels, float, dict[str, float]]]:
     """Yield sums of each tool and each model: the subject, its other labels, the period's start.
 
-    Calls have no known cost where the provider did not say how many tokens they took, or where
-    their model has no price.
+    The cost of a call is unknown if the provider did not report its tokens, or the model has no
+    price.
     """
     told = (promql.TOOL, promql.PROVIDER, promql.MODEL)
     asked = (*told, promql.REQUESTED)
@@ -102,5 +102,5 @@ def _model(labels: Labels) -> _Model:
 
 
 def _others(labels: Labels) -> frozenset[tuple[str, str]]:
-    """Return the labels that tell no model and no tool: of the service and the process."""
+    """Return the labels that name no model and no tool, but the service and the process."""
     return frozenset(item for item in labels.items() if item[0] not in _NAMES)

@@ -1,7 +1,7 @@
 """Sums of an engine's numbers, period by period.
 
-An engine extrapolates the growth of a counter, so its numbers are fractions. They are rounded when
-all numbers of a period are together: one call in five minutes is one, not five times zero.
+An engine extrapolates increases, so its numbers are fractions. They are rounded when all numbers of
+a period are added up: one call in five minutes is one, and not five times zero.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from metertap.history.tally import add_to
 
 
 class Held(NamedTuple):
-    """Calls of an engine: buckets of them, or the sum of what they took."""
+    """Calls of an engine: their buckets, or the sum of their durations."""
 
     buckets: Sequence[Bucket] = ()
     seconds: float = 0.0
@@ -34,7 +34,7 @@ class Sums:
     calls: dict[tuple[str, str], list[Bucket]] = field(default_factory=dict)
     """Calls by outcome and type of error."""
     seconds: dict[tuple[str, str], float] = field(default_factory=dict)
-    """What these calls took together, where the engine has it."""
+    """The sums of these calls' durations, if the engine has them."""
 
     def add_lookups(self, labels: Mapping[str, str], count: float) -> None:
         """Count lookups of a cache."""
@@ -62,7 +62,7 @@ class Sums:
             sketch = buckets.sketch(held)
             if not sketch.count:
                 continue
-            # Buckets tell it only as well as they are narrow.
+            # The sum by buckets is only as exact as they are narrow.
             if (seconds := self.seconds[named, error]) > 0:
                 calls = sum(max(0.0, bucket.calls) for bucket in held)
                 sketch.total = seconds * sketch.count / calls

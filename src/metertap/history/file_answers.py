@@ -15,7 +15,7 @@ from metertap.history.store import Run
 from metertap.history.tally import Tally, decode
 
 _FEWEST_PERIODS = 20
-"""The fewest rows of a period: the first may begin that much earlier."""
+"""The fewest rows of an answer: its first period may begin that much too early."""
 
 
 class FileAnswers:
@@ -88,7 +88,7 @@ class FileAnswers:
                     yield Slice(*of, *tally.parts())
 
     def _tier(self, since: float, until: float, step: float) -> int:
-        """Return the longest tier that periods can be made of, or one that reaches back to `since`.
+        """Return the longest tier that divides the periods, or one that reaches back to `since`.
 
         Rows of the finer tiers are deleted sooner.
         """
@@ -97,7 +97,7 @@ class FileAnswers:
             tier
             for tier in TIERS
             if (
-                # Quarters would only make the whole begin earlier than hours do.
+                # Quarters would only begin the whole time earlier than hours do.
                 tier != QUARTER and tier * _FEWEST_PERIODS <= until - since
                 if is_whole
                 else step % tier == 0
@@ -112,7 +112,7 @@ class FileAnswers:
             for each in TIERS
         ]
         at = TIERS.index(tier)
-        if tier == QUARTER:  # hours of earlier files are no part of one
+        if tier == QUARTER:  # hours of older files are part of no quarter
             known = [start for start in oldest[at - 1 : at + 1] if start is not None]
             oldest[at] = min(known, default=None)
         for longer, start in zip(TIERS[at + 1 :], oldest[at + 1 :], strict=True):
@@ -149,7 +149,7 @@ class FileAnswers:
 
 
 def _texts(rows: Iterable[tuple[Any, ...]], count: int) -> Iterator[tuple[Any, ...]]:
-    """Yield rows of which the first columns are texts; SQLite keeps whatever is written there."""
+    """Yield rows whose first columns are texts; SQLite stores values of any type."""
     for row in rows:
         if not all(isinstance(value, str) for value in row[:count]):
             raise ValueError("a name is no text")

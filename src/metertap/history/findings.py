@@ -47,36 +47,36 @@ class Finding:
     change: Estimate
     """The change: in points for shares (0.02 is 2), relative for all others (0.2 is 20 % more)."""
     p_value: float
-    """Corrected for all comparisons that were made."""
+    """The p-value, corrected for the number of comparisons."""
     since: float
     """When it began, in Unix seconds."""
     version: str
-    """The version with which it began; empty where none began then."""
+    """The version with which it began; empty if none began then."""
     lost_seconds_a_day: float | None
-    """More time spent in calls a day than before; None where it is not known."""
+    """Additional seconds in calls a day; None if unknown."""
 
     @property
     def is_worse(self) -> bool:
-        """Return whether it is a regression, and no improvement."""
+        """Whether it is a regression, and no improvement."""
         return self.change.value > 0
 
 
 class Tested(NamedTuple):
-    """A comparison of one figure, before it is known how many there were."""
+    """A comparison of one figure, before the number of all comparisons is known."""
 
     p_value: float
     finding: Callable[[float], Finding | None]
-    """A function that makes the finding of a corrected p-value; None where it does not hold."""
+    """Returns the finding for a corrected p-value; None if the change is not steady or material."""
 
 
 class _Figure(NamedTuple):
-    """A figure of both sides, and how it is compared."""
+    """A figure of both sides, and the way to compare it."""
 
     what: What
     before: float
     after: float
     score: Array
-    """The score of a call in each bin for the test."""
+    """The score of a call in each bin, for the test."""
     moved: Callable[[Array, Array], Array]
     """Returns the change of rows of counts, before and after."""
     material: float
@@ -102,7 +102,7 @@ def compared(service: str, subject: Subject, sides: Sides) -> list[Tested]:
         what: What = "misses" if subject.kind == "cache" else "errors"
         figure = _of_share(what, comparison, seconds and seconds * _calls_a_day(sides[1]))
         tested = _tested(service, subject, sides, comparison, figure)
-        # Where there are few of them the means of blocks are far from a normal distribution.
+        # With few of them, the means of blocks are far from a normal distribution.
         table = [np.rint(item.counts.sum(axis=0)).astype(int) for item in series]
         exact = float(stats.fisher_exact(table).pvalue)
         found.append(tested._replace(p_value=max(tested.p_value, exact)))
@@ -114,14 +114,14 @@ def compared(service: str, subject: Subject, sides: Sides) -> list[Tested]:
 
 
 def _sizes(piece: Slice) -> tuple[float, float]:
-    """Return how many results have a known size, and their bytes."""
+    """Return the number of results of known size, and their bytes."""
     return piece.extra.get("results", 0.0), piece.extra.get("result_bytes", 0.0)
 
 
 def _costs(piece: Slice) -> tuple[float, float]:
-    """Return the calls of a tool that asks models, or the model calls of no tool, and their cost.
+    """Return the calls of a tool that asks models, or model calls outside of tools, and their cost.
 
-    A slice without any model call is of calls that cost nothing.
+    In a slice without model calls, calls cost nothing.
     """
     return piece.calls or piece.extra.get("model_calls", 0.0), piece.extra.get("cost_usd", 0.0)
 
@@ -129,9 +129,9 @@ def _costs(piece: Slice) -> tuple[float, float]:
 def _means(
     sides: Sides, totals: Callable[[Slice], tuple[float, float]]
 ) -> tuple[Comparison, float] | None:
-    """Compare series of two columns, of which the second has the score that is returned, too.
+    """Compare series of two columns; the second one has the score that is returned, too.
 
-    The mean score of an interval is its mean. None if there is nothing, or too little, in them.
+    An interval's mean score is its mean. None if the series have too little, or only zeros.
     """
     pairs = [_pairs(side, totals) for side in sides]
     if not all(side[:, 1].sum() > 0 for side in pairs):
@@ -148,7 +148,7 @@ def _means(
 
 
 def _of_mean(what: What, comparison: Comparison, score: float) -> _Figure:
-    """Return the mean score of two columns, of which the first has none, as a figure."""
+    """Return the figure of the mean score of two columns, of which the first scores 0."""
 
     def relative(before: Array, after: Array) -> Array:
         moved: Array = _second(after) / np.maximum(_second(before), 1e-12) - 1
@@ -187,7 +187,7 @@ def _of_latency(
     both = before + after
     ranks = (np.cumsum(both) - both / 2) / both.sum()
     slow, slowest = float(quantile(before, 0.9)), float(quantile(both, 0.99))
-    # No single call counts for more than the slowest hundredth.
+    # No single call counts more than the slowest hundredth.
     excess = np.clip(logs - slow, 0.0, max(slowest - slow, MATERIAL))
     seconds = np.exp(np.minimum(logs, slowest))
     mean = [
@@ -240,7 +240,7 @@ def _tested(
 
 
 def _version_at(since: float, sides: Sides) -> str:
-    """Return the version that was first seen about when it began: an interval earlier or later."""
+    """Return the version that was first seen then, or an interval earlier or later."""
     first: dict[str, Slice] = {}
     for piece in sorted((piece for side in sides for piece in side), key=lambda item: item.start):
         first.setdefault(piece.version, piece)
@@ -264,7 +264,7 @@ def _good_and_bad(piece: Slice) -> tuple[int, int]:
 
 
 def _pairs(pieces: list[Slice], totals: Callable[[Slice], tuple[float, float]]) -> Array:
-    """Return a row of two totals for each piece, even for none."""
+    """Return a row of two totals for each slice, also if both are zero."""
     return np.array([totals(piece) for piece in pieces], float).reshape(-1, 2)
 
 
@@ -288,7 +288,7 @@ def _latencies(sides: Sides) -> tuple[Array, list[Series]]:
 def _exactness(pieces: list[Slice], series: Series, logs: Array) -> float:
     """Return the sum of all latencies, divided by the sum that the middles of their buckets give.
 
-    By the wide buckets of an engine alone, the sum may be a third off.
+    By the wide buckets of an engine alone, the sum may be wrong by a third.
     """
     total = sum(piece.latency.total for piece in pieces if piece.latency is not None)
     return total / float(series.counts.sum(axis=0) @ np.exp(logs))

@@ -1,9 +1,9 @@
-"""Files of histories, let go of before a fork by all that have one open.
+"""Files of histories, which are closed before a fork by all that have one open.
 
-SQLite notes in the process which locks it has on a file. A forked child inherits the note and not
-the locks: it would write without them, and what it and others wrote would be lost. So no file is
-open during a fork, whoever opened it: a writer, also one that ends, or the page. A file that was
-not let go of in time is left alone by the child.
+SQLite keeps in the process a record of its locks on a file. A forked child inherits the record but
+not the locks: it would write without them, and data would be lost. So no file is open during a
+fork, be it a writer's, also one that is ending, or the page's. If a file was not closed in time,
+the child does not use it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from metertap import descriptors, locks
 WRITERS: weakref.WeakSet[Any] = weakref.WeakSet()
 """Every `HistoryWriter` of this process."""
 reading = locks.lock()
-"""The lock that is held while this process reads a file to which it may also write."""
+"""Held while this process reads a file to which it may also write."""
 _unusable: list[tuple[Path, object, str]] = []
-"""Files, what may neither be used nor closed of them, and why: for good in this process."""
+"""Files, objects of theirs that may be neither used nor closed, and the reason: for good."""
 _fork = threading.local()
 
 
 def before_fork(seconds: float) -> None:
-    """Have everybody let go of their files. Each is waited for that long."""
+    """Have all files closed, waiting that long for each."""
     _fork.is_unread = reading.acquire(timeout=seconds)
     _fork.let_go = [writer for writer in list(WRITERS) if writer.before_fork(seconds)]
 
@@ -52,8 +52,8 @@ def forked() -> None:
 def check(path: Path) -> None:
     """Raise HistoryError for a file that this process can no longer open safely.
 
-    A parent process had it open when it forked, or the program has closed its descriptors: SQLite
-    goes by what it noted of them for all connections of a process.
+    Its parent had the file open at a fork, or the program has closed its descriptors: SQLite relies
+    on its own record for all connections of a process.
     """
     for each, _, why in _unusable:
         if path == each:
@@ -63,6 +63,6 @@ def check(path: Path) -> None:
 
 
 def lose(path: Path, connection: object) -> None:
-    """Leave a file alone whose descriptors the program has closed; their numbers may be its own."""
+    """Never use a file again whose descriptors the program has closed, and may have reused."""
     descriptors.leave(connection)
     _unusable.append((path, connection, "the program has closed its descriptors"))

@@ -20,14 +20,13 @@ from metertap.recording.weight_series import Sized, WeightSeries
 
 _OPERATIONS = (catalogue.SERVER_DURATION, catalogue.CLIENT_DURATION)
 _MANY = 50_000
-"""Calls that may wait to be sorted: about a megabyte."""
+"""The most calls that wait to be sorted: about a megabyte."""
 
 
 class Gathering:
     """A collector of everything that `recorder` records. It calls `crowded` when much of it waits.
 
-    What is called in a thread of the program's is `heard` alone. The rest is for one thread at a
-    time.
+    Threads of the program call `heard`. All other methods are for one thread at a time.
     """
 
     def __init__(self, recorder: Recorder, crowded: Callable[[], None]) -> None:
@@ -38,7 +37,7 @@ class Gathering:
         self._waiting = 0
         self._tallies: dict[Subject, Tally] = {}
         self._of_tools: dict[ToolSeries, Tally] = {}
-        """The tallies of tools by their series too: that is found faster than by subject."""
+        """The tallies of tools by series as well, which are found faster than by subject."""
         self._sums: dict[Subject, dict[str, float]] = {}
 
     def start(self) -> None:
@@ -58,11 +57,11 @@ class Gathering:
         self._tallies, self._of_tools, self._sums = {}, {}, {}
 
     def heard(self, series: Buffer, items: Sequence[Any]) -> None:
-        """Keep calls that were folded just now. With the recorder's lock held."""
+        """Keep calls that were just folded. With the recorder's lock held."""
         count, folded = len(items), self._folded
         if self._waiting + count > _MANY:
             self._crowded()
-        folded += [(series, items)]  # no calls: an interrupt would have it heard a second time
+        folded += [(series, items)]  # no call, so that an interrupt cannot repeat it
         self._waiting += count
 
     def sort(self) -> None:

@@ -16,17 +16,17 @@ Ask = Callable[[str], bytes]
 NO_PROMQL = "what answers there does not speak PromQL"
 TOO_MUCH = "what answers there gives more than was asked for"
 TOTAL_SECONDS = 60.0
-"""The most seconds that all queries for one answer may take together."""
+"""The most seconds for all queries of one answer together."""
 MOST_POINTS = 11_000
-"""The most points of one series: as many as Prometheus returns, and more than are asked for."""
+"""The most points of one series, as many as Prometheus returns."""
 _MOST_MEMORY = 256 * 2**20
-"""The most bytes that an answer may take once it is read, as estimated from its signs."""
+"""The most bytes of memory for an answer, estimated from its brackets and commas."""
 _MEMORY = ((b"{", 240), (b"[", 64), (b",", 60))
-"""Signs of JSON, and about as many bytes as what each begins or separates takes at most."""
+"""Characters of JSON, and the most bytes of memory for what each begins or separates."""
 _LARGEST = 2.0**62
-"""The largest possible count: sums of larger ones are no numbers."""
+"""The largest count: sums of larger numbers are not exact."""
 _LAST = 1e11
-"""The latest moment that there is, in Unix seconds."""
+"""The latest time, in Unix seconds."""
 
 
 class Point(NamedTuple):
@@ -68,7 +68,7 @@ class Api:
         if time.monotonic() > self._due:
             raise HistoryError(f"the engine took more than {TOTAL_SECONDS:g} s in all")
         body = self._ask(f"/api/v1/{kind}?{urlencode(parameters)}")
-        # Before it is read: sixteen megabytes of small lists take more than half a gigabyte.
+        # Before parsing: sixteen megabytes of small lists take more than half a gigabyte.
         if sum(body.count(sign) * size for sign, size in _MEMORY) > _MOST_MEMORY:
             raise HistoryError(TOO_MUCH)
         try:
@@ -77,7 +77,7 @@ class Api:
             if answer["status"] != "success" or data["resultType"] != wanted:
                 raise ValueError
             found: list[dict[str, Any]] = data["result"]
-            # Whoever reads it may trust these types.
+            # Callers rely on these types.
             for item in found:
                 if any(not isinstance(text, str) for text in item["metric"].values()):
                     raise ValueError
@@ -100,7 +100,7 @@ class Api:
 
 
 def _points(values: Sequence[Any], histograms: Sequence[Any]) -> Iterator[Point]:
-    """Yield the points of a series, without those that are no count: what is asked for grows."""
+    """Yield the points of a series, without those that are no counts."""
     for at, text in values:
         value = float(text)
         if 0 <= value <= _LARGEST:

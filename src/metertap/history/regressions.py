@@ -80,7 +80,7 @@ class Report:
     findings: list[Finding]
     untold: list[Untold]
     compared: int
-    """Tools and caches of which there was enough on both sides."""
+    """The number of tools and caches with enough calls on both sides."""
     definitions: tuple[DefinitionChange, ...] = ()
     """Changes of the weights of tools' definitions, by service."""
 
@@ -107,7 +107,7 @@ def between_versions(
             known = ", ".join(dict.fromkeys(item.version for item in seen if item.version))
             raise HistoryError(f"there is no version {name} in it, but {known or 'none'}")
         start = min(item.first_seen for item in found)
-        # What is last seen is the beginning of a period.
+        # `last_seen` is the beginning of a period.
         periods.append(Period(start, max(item.last_seen for item in found) + 1.0, name))
     return Question(periods[0], periods[1], service)
 

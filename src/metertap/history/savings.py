@@ -1,7 +1,7 @@
 """Savings by caches in a history: hits times the mean cost and time of the misses of that time.
 
-A history keeps what this is made of: lookups in calls of each tool, what the tool spent on each
-model after a miss, and how long its calls took whose lookups all hit, or of which one missed.
+A history keeps the parts of this: lookups in calls of each tool, what the tool spent on each model
+after a miss, and the duration of its calls with only hits, and of those with a miss.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def after_miss(provider: str, model: str) -> str:
 def money_saved(of: Mapping[str, float], whole: Mapping[str, float]) -> dict[str, float] | None:
     """Compute the USD that hits saved on each model, by the sums of a tool; None is unknown.
 
-    `of` are the sums of one period. The sums of the `whole` time stand in for one without a miss.
+    `of` has the sums of one period. Those of the `whole` time stand in if it has no misses.
     """
     base = of if of.get("misses_in_calls") else whole
     misses, priced = base.get("misses_in_calls"), base.get("model_calls", 0)
@@ -34,7 +34,7 @@ def money_saved(of: Mapping[str, float], whole: Mapping[str, float]) -> dict[str
 
 
 def seconds_saved(of: Mapping[str, float], whole: Mapping[str, float]) -> float | None:
-    """Compute the seconds that calls were shorter by hits; None is unknown."""
+    """Return by how many seconds hits made calls shorter; None is unknown."""
     base = of if of.get("missed_calls") else whole
     calls, missed = of.get("all_hit_calls"), base.get("missed_calls")
     if not calls or not missed:

@@ -34,9 +34,9 @@ What lies beyond them is counted in the first or the last bucket; the extremes a
 """
 _bucket_of = partial(bisect_left, _BOUNDS[:-1])
 _OFFSET = -_FIRST - 1e-9
-"""What makes a bucket's number of a logarithm; a bound belongs to the bucket below it."""
+"""The addend that turns a logarithm into a bucket's number; bounds belong to the bucket below."""
 _MIDDLE: float = 2 / (1 + 2.0 ** (1 / _PER_DOUBLING))
-"""The share of a bucket's upper bound that is as far, relatively, from one bound as the other."""
+"""The factor from a bucket's upper bound to the value that is relatively nearest to both bounds."""
 _HEADER = struct.Struct("<fffHH")
 """Sum, least and greatest value; first bucket; number of buckets, and bytes of a count above it."""
 _WIDTH_AT = 12
@@ -44,7 +44,7 @@ _WIDTHS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _LANE_BYTES = 4
 _LANE_BITS = 8 * _LANE_BYTES
 _LARGEST = 3e38
-"""The largest number that is written: those of four bytes end a little above it."""
+"""The largest number that can be written in four bytes, nearly."""
 _MOST_IN_LANES = 2 ** (8 * _LANE_BYTES) - 1
 """The most latencies whose counts fit into the bits of one bucket, however they are distributed."""
 
@@ -62,12 +62,12 @@ class Sketch:
         self.maximum = -math.inf
         self._low = 0  # bucket of the first count
         self._counts: Sequence[int] = ()
-        """The counts of the buckets; empty where they are in `_lanes` and nobody has asked yet."""
+        """The counts of the buckets; empty while they are in `_lanes` only."""
         self._lanes: tuple[int, int] | None = None
-        """The number of buckets, and all counts as one number, the first in its lowest bits."""
+        """The number of buckets, and all counts as one integer, the first in its lowest bits."""
 
     def add(self, values: Sequence[float]) -> None:
-        """Count latencies, in seconds. One below zero, as of a clock that was set, is zero."""
+        """Count latencies in seconds. A negative one, from a clock that was set, counts as zero."""
         if not values:
             return
         minimum = min(values)
@@ -120,7 +120,7 @@ class Sketch:
         self._extend(other.count, other.total, other.minimum, other.maximum)
 
     def quantile(self, share: float) -> float | None:
-        """Return the latency at `share` (0 to 1), by nearest rank; None where there is none.
+        """Return the latency at `share` (0 to 1), by nearest rank; None without latencies.
 
         It is within 0.55 % of the latency of that rank; the first and the last are exact.
         """
@@ -150,10 +150,10 @@ class Sketch:
                 yield _BOUNDS[at], count
 
     def pack(self) -> bytes:
-        """Return it as bytes: 16, and one for each bucket from the first to the last.
+        """Return the sketch as bytes: 16, and one for each bucket from the first to the last.
 
-        Counts of more than a byte are split, the lowest bytes of all first, so that what comes
-        after them is mostly zeros and compresses well.
+        Counts of more than a byte are split, the lowest bytes of all first, so that the further
+        bytes are mostly zeros and compress well.
         """
         counts = self._known()
         shortest = _short(counts)
@@ -171,7 +171,7 @@ class Sketch:
 
     @classmethod
     def unpack(cls, data: bytes) -> Sketch:
-        """Return what `pack` made bytes of. Raises ValueError for other bytes."""
+        """Return the sketch that `pack` wrote. Raises ValueError for other bytes."""
         made = cls()
         if len(data) < _HEADER.size:
             raise ValueError("no sketch of latencies")
@@ -197,7 +197,7 @@ class Sketch:
         if made.count:
             if not (minimum <= maximum < math.inf and math.isfinite(total)):
                 raise ValueError("no sketch of latencies")
-            # Earlier versions wrote what was below zero as it was.
+            # Older versions wrote negative numbers.
             numbers = (max(0.0, number) for number in (total, minimum, maximum))
             made.total, made.minimum, made.maximum = numbers
         return made
@@ -257,13 +257,13 @@ def merged(sketches: Iterable[Sketch | None]) -> Sketch:
 
 
 def _short(counts: Sequence[int]) -> Sequence[int]:
-    """Return counts as bytes, which the garbage collector need not look at; else a list."""
+    """Return counts as bytes, which garbage collection need not look at; else as a list."""
     if type(counts) is bytes:
         return counts
     found = [*counts]
     try:
         return bytes(found)
-    except ValueError:  # one of them is more than a byte
+    except ValueError:  # a count is more than a byte
         return found
 
 

@@ -13,7 +13,7 @@ from metertap.history.tally import add_to
 
 DAY = 86_400
 _MOST_DAYS = 7
-"""Whole days that a forecast is the mean of, at most: a week has its weekend in it."""
+"""The most days in a forecast's mean: a week includes its weekend."""
 
 
 @dataclass(slots=True)
@@ -22,20 +22,20 @@ class Spent:
 
     calls: float = 0
     ok_calls: float = 0
-    """Calls of the tools that went well; of a model its own."""
+    """Calls of tools that went well; a model's own calls."""
     input_tokens: float = 0
     output_tokens: float = 0
     usd: float = 0
     failed_usd: float = 0
-    """Of that, what was spent in calls of tools that failed."""
+    """The part spent in calls of tools that failed."""
     unpriced: float = 0
-    """Calls whose cost nobody knows."""
+    """Calls of unknown cost."""
     saved_usd: float | None = None
     """What caches saved; None is unknown."""
     saved_seconds: float | None = None
 
     def add(self, piece: Slice) -> None:
-        """Add what a history has of a tool or a model."""
+        """Add the sums of a tool or a model."""
         sums = piece.extra
         if piece.subject.kind == "model":
             self.ok_calls += sums.get("model_calls", 0) - sums.get("failed_model_calls", 0)
@@ -56,7 +56,7 @@ class Spent:
             self.saved_seconds = (self.saved_seconds or 0.0) + seconds
 
     def as_json(self) -> dict[str, Any]:
-        """Return the figures by name; a cost that nobody knows is None."""
+        """Return the figures by name; an unknown cost is None."""
         has_only_hits = not self.calls and self.saved_usd is not None
         is_known = self.usd > 0 or self.unpriced < self.calls or has_only_hits
         each = self.usd / self.ok_calls if is_known and self.ok_calls else None
@@ -114,7 +114,7 @@ def spending(
     slices = [
         each
         for each in answers.slices(
-            since=min(since, until - 2 * DAY),  # a period is a day only in a longer time
+            since=min(since, until - 2 * DAY),  # in a shorter time, periods are not days
             until=until,
             step=DAY,
             service=service,
@@ -149,7 +149,7 @@ def spending(
 
 
 def _forecast(found: Spending, until: float) -> None:
-    """Take the mean of the last whole days, those without a call among them."""
+    """Take the mean of the last whole days, including those without calls."""
     today = until // DAY * DAY
     first = min(found.days, default=today)
     count = min(_MOST_DAYS, round((today - first) / DAY))

@@ -24,9 +24,9 @@ from metertap.history.database import (
 from metertap.history.tally import Tally, decode, encode
 
 _LATE_SECONDS = 30
-"""The seconds after its end before a period is merged: other processes may still write to it."""
+"""Seconds to wait after a period before it is merged: other processes may still write to it."""
 _MOST_MERGED = 100
-"""The most periods of one tier that are merged at a time; others wait until the next time."""
+"""The most periods of one tier that are merged at a time; the rest waits for the next time."""
 _MOST_DELETED = 500
 _FREED = 0.9
 """The share of the size limit to which a full file is reduced."""
@@ -65,7 +65,7 @@ class Store:
         self._ids: dict[tuple[tuple[str, str], tuple[str, ...]], int] = {}
 
     def close(self) -> None:
-        """Close the file; keep it, for good, where the program has closed its descriptors."""
+        """Close the file; if the program has closed its descriptors, keep it open for ever."""
         if self._witness.is_there():
             self._connection.close()
             self._witness.close()
@@ -73,7 +73,7 @@ class Store:
             forks.lose(self._path, self._connection)
 
     def is_lost(self) -> bool:
-        """Return whether its descriptors may be files of the program's, which closed them."""
+        """Return whether the program has closed the descriptors, whose numbers may be its own."""
         return not self._witness.is_there()
 
     def is_moved(self) -> bool:
@@ -111,8 +111,8 @@ class Store:
             for tier, longer in pairwise(TIERS):
                 self._roll_up(tier, longer, now)
             for tier, kept in zip(TIERS, KEPT_SECONDS, strict=False):
-                # Of the last tier nothing is ever too old, so that a clock that is set wrong for a
-                # while costs detail and no more.
+                # Rows of the last tier are never too old, so that a clock that is wrong for a while
+                # costs only detail.
                 self._delete(tier, before=now - kept)
             self._shrink()
 
@@ -153,10 +153,10 @@ class Store:
             self._merge(tier, longer, start, run, [row[2] for row in group])
 
     def _merge(self, tier: int, longer: int, start: int, run: int, ids: Sequence[int]) -> None:
-        """Merge rows into one; not where another process is quicker.
+        """Merge rows into one, unless another process does it first.
 
-        Others may write while the sketches are merged. What comes late for a period is a row of its
-        own beside the one that is there.
+        Others may write while the sketches are merged. Late rows of a period stay beside the merged
+        one.
         """
         listed = json.dumps(ids)
         tallies: dict[int, Tally] = defaultdict(Tally)
@@ -179,10 +179,10 @@ class Store:
     def _delete(
         self, tier: int, *, before: float = inf, most_bytes: float = inf, anyway: bool = False
     ) -> int:
-        """Delete the oldest rows of a tier, and return how many there were.
+        """Delete the oldest rows of a tier, and return their number.
 
-        They are as few as have `most_bytes`. Rows that are no part of a longer one stay, unless
-        they are to go `anyway`.
+        They are the fewest that hold `most_bytes`. Rows that are not part of a longer one stay,
+        except `anyway`.
         """
         with transaction(self._connection):
             rows = self._connection.execute(
@@ -203,7 +203,7 @@ class Store:
             return
         for tier in TIERS:
             while (excess := self.bytes_used() - int(self._most_bytes * _FREED)) > 0:
-                # Half of it: a row takes up whole pages, which are more than its bytes.
+                # Half of it, since a row takes whole pages, which are larger than its data.
                 if not self._delete(tier, most_bytes=excess / 2, anyway=tier == TIERS[-1]):
                     break
 

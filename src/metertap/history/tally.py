@@ -15,14 +15,14 @@ from metertap.history.sketch import Sketch
 _MOST_BYTES = 64 * 2**20
 """The most bytes of one row, unpacked: thousands of series with whole sketches have less."""
 _MOST_IN_LINES = 16 * 2**20
-"""The most bytes of its lines, which take many times as much memory."""
+"""The most bytes of its JSON lines, which take many times as much memory."""
 _LEVEL = 4
-"""The level of compression: a tenth more bytes than zlib's default, in a third of the time."""
+"""The compression level: a tenth more bytes than zlib's default, in a third of the time."""
 _LARGEST = 2**62
 _COUNTS = ("outcomes", "error_types", "hits", "misses", "extra")
 """The counts beside the latencies, the rarest last."""
 _NAMED = frozenset({"outcomes", "error_types", "extra"})
-"""Those that have names."""
+"""Counts that are by name."""
 _MISSING = object()
 
 
@@ -90,7 +90,7 @@ def encode(tallies: Mapping[int, Tally]) -> bytes:
     for series, tally in tallies.items():
         packed = b"" if tally.latency is None else tally.latency.pack()
         line: list[Any] = [series, len(packed), tally.outcomes]
-        if tally.error_types or tally.hits or tally.misses or tally.extra:  # most have no more
+        if tally.error_types or tally.hits or tally.misses or tally.extra:  # most have none
             line += (tally.error_types, tally.hits, tally.misses, tally.extra)
             while not line[-1]:
                 line.pop()
@@ -103,7 +103,7 @@ def encode(tallies: Mapping[int, Tally]) -> bytes:
 
 
 def decode(data: bytes, wanted: Container[int] | None = None) -> Iterator[tuple[int, Tally]]:
-    """Yield what `encode` was given, of the series that are `wanted`.
+    """Yield the tallies that `encode` wrote, of the series that are `wanted`.
 
     Raises ValueError or zlib.error for other bytes.
     """
@@ -129,9 +129,9 @@ def _whole(data: bytes) -> bytes:
 
 
 def _columns(head: bytes) -> list[Sequence[Any]]:
-    """Return what all lines have in each place, or 0 or no counts where they end before it.
+    """Return, for each place in the lines, the values of all lines; 0 or {} past a line's end.
 
-    Columns are checked as a whole, which takes a fraction of the time of a check of each line.
+    Columns are checked as a whole, in a fraction of the time that a check of each line takes.
     """
     if len(head) > _MOST_IN_LINES:
         raise ValueError("a row has longer lines than any of ours")
@@ -141,7 +141,7 @@ def _columns(head: bytes) -> list[Sequence[Any]]:
         raise ValueError("a row has no lines") from None
     _check_types([lines, *lines] if type(lines) is list else [lines], list)
     places = 2 + len(_COUNTS)
-    # What a line has beyond that could make millions of columns of a few bytes.
+    # Longer lines could make millions of columns of a few bytes.
     made = [*zip_longest(*(line[:places] for line in lines), fillvalue=_MISSING)]
     made += [(_MISSING,) * len(lines)] * (places - len(made))
     series, lengths = made[:2]
@@ -150,7 +150,7 @@ def _columns(head: bytes) -> list[Sequence[Any]]:
     if min(lengths, default=0) < 0:
         raise ValueError("a sketch has less than no bytes")
     if len(set(series)) < len(series):
-        # One line again and again takes no place in a file, but much time.
+        # One line, repeated, takes no space in a compressed file, but much time.
         raise ValueError("a row has a series twice")
     columns: list[Sequence[Any]] = [series, lengths]
     for name, column in zip(_COUNTS, made[2:], strict=True):
@@ -175,7 +175,7 @@ def _check_types(values: Collection[Any], *kinds: type) -> None:
 
 def _check_numbers(values: Collection[Any], *kinds: type) -> None:
     _check_types(values, *(kinds or (int, float)))
-    # A NaN may be neither the least nor the greatest, but the sum is one then.
+    # A NaN may be neither the smallest nor the largest, but makes the sum one.
     if values and not (
         min(values) >= -_LARGEST and max(values) <= _LARGEST and sum(values) < math.inf
     ):

@@ -43,7 +43,7 @@ def moment(text: str, now: float) -> float:
 
 
 def step_for(seconds: float) -> int:
-    """Choose the length of periods that so long a time is shown in: about thirty of them."""
+    """Return the length of periods that divide so long a time into about thirty."""
     return next((step for step in _STEPS if seconds / step <= _MOST_PERIODS), 30 * 86_400)
 
 

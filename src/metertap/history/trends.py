@@ -76,7 +76,7 @@ def trends(
     ):
         if not each.subject.is_no_tool or each.calls:
             found.setdefault((each.subject, each.service, each.version), []).append(each)
-        step = max(step, each.end - each.start)  # longer where nothing so fine is kept
+        step = max(step, each.end - each.start)  # longer if the file keeps nothing so fine
     if (until - since) / step > _MOST_PERIODS:
         raise HistoryError(f"more than {_MOST_PERIODS:,} periods cannot be shown")
     versions = [
