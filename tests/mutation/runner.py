@@ -169,7 +169,8 @@ class _Forking:
                 os.setpgid(0, 0)
                 if not trace:
                     # An endless loop ends by this, a test that waits for ever by the time limit.
-                    most = 20 + 2 * int(sum(self._calls[item.nodeid][0] for item in items))
+                    # Tests take less than they took while they were traced.
+                    most = 10 + int(sum(self._calls[item.nodeid][0] for item in items))
                     resource.setrlimit(resource.RLIMIT_CPU, (most, most))
                 session.items[:] = items
                 if trace:

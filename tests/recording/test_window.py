@@ -13,9 +13,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 import metertap
-from metertap import outcomes, state
+from metertap import catalogue, outcomes, state
+from metertap.recording import Recorder
 from metertap.recording.percentiles import Percentiles, percentiles
 from metertap.recording.window import Window
+from metertap.settings.settings import Settings
 
 pytestmark = pytest.mark.interpreter
 
@@ -70,6 +72,15 @@ def test_the_default_window_is_the_last_1000_calls() -> None:
         metertap.record_tool_call("t", True, latency_ms)
     found = document_of("t")
     assert {name: found[name] for name in QUANTILES} == exact(drifting[-1000:])
+
+
+def test_without_settings_sizes_are_what_settings_are_by_default() -> None:
+    recorder, defaults = Recorder(), Settings()
+    assert recorder.window_size == defaults.window_size
+    names = (str(number) for number in range(defaults.series_limit))
+    last = [recorder.tool_by_hand(name, "test").name for name in names][-1]
+    assert last != catalogue.OTHER
+    assert recorder.tool_by_hand("one more", "test").name == catalogue.OTHER
 
 
 def test_the_window_is_of_the_tool_while_outcomes_alternate_and_latency_drifts() -> None:

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
-# (name, percent, fewest samples of which two enclose the percentile; with fewer, the method
-# extends a line beyond the largest sample).
-_PERCENTILES = (("p50", 50, 2), ("p95", 95, 19), ("p99", 99, 99))
+_PERCENTILES = (("p50", 50), ("p95", 95), ("p99", 99))
 _NEAR = 8
 """Samples that are kept below p50 and p95, and above p50: percentiles move as samples change."""
 _MOST = 4
@@ -62,7 +60,7 @@ def percentiles(ordered: Ordered, factor: float = 1.0) -> Percentiles:
     places, extrapolated = places_of(len(ordered))
     if not places:
         return Percentiles()
-    p50, p95, p99 = [  # inlined from `between`, whose call takes longer
+    p50, p95, p99 = [
         (ordered[index - 1] * factor * (100 - beyond) + ordered[index] * factor * beyond) / 100
         for index, beyond in places
     ]
@@ -76,17 +74,15 @@ def places_of(count: int) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]
     A percentile lies between the sample of a rank and the one before, so many hundredths beyond
     that. There are none with fewer than two samples.
     """
-    places = []
-    for _, percent, _ in _PERCENTILES if count > 1 else ():
+    places, extrapolated = [], []
+    for name, percent in _PERCENTILES if count > 1 else ():
         rank = percent * (count + 1)
         index = min(rank // 100, count - 1)
-        places.append((index, rank - index * 100))
-    return tuple(places), tuple(name for name, _, fewest in _PERCENTILES if count < fewest)
-
-
-def between(below: float, above: float, beyond: int) -> float:
-    """Return the value that lies `beyond` hundredths of the way from `below` to `above`."""
-    return (below * (100 - beyond) + above * beyond) / 100
+        beyond = rank - index * 100
+        places.append((index, beyond))
+        if beyond > 100:  # on the line through the two, beyond the second
+            extrapolated.append(name)
+    return tuple(places), tuple(extrapolated)
 
 
 class Bands:
