@@ -1,1 +1,1 @@
-"""Workers of one service on one host, which answer as one: the holder of their port for all."""
+"""Workers of one service on one host: the holder of their port answers for all of them."""

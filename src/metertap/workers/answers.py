@@ -1,4 +1,4 @@
-"""Answers of a worker to others of its service, mostly to the one that holds the port."""
+"""Answers of a worker to other workers of its service, mostly to the holder of the port."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from metertap.workers.rows import Sheet
 from metertap.workers.wire import framed
 
 _MOST_LINES = 64
-"""The most connections at a time: each worker that is asked for the figures of all has one."""
+"""The most connections at a time: every worker that is asked for all figures opens one."""
 _SECONDS = 3.0
-"""The longest that an answer waits for its reader."""
+"""The longest, in seconds, that an answer waits for its reader."""
 
 
 class Answers:
@@ -36,7 +36,7 @@ class Answers:
     ) -> None:
         """Answer from `ledger` at `path`. Raises OSError.
 
-        `taken` returns sections as they are now, once they are saved.
+        `taken` returns sections as they are now, after saving them.
         """
         self._ledger = ledger
         self._taken = taken
@@ -48,20 +48,20 @@ class Answers:
         self._lines: dict[socket.socket, tuple[Incoming, dict[str, Told]]] = {}
 
     def listen(self, waiting: selectors.BaseSelector) -> None:
-        """Register with `waiting` for messages from the holder, unless that is done already."""
+        """Register with `waiting` for questions, unless that is done already."""
         self._waiting = waiting
         if self._listening not in waiting.get_map():
             waiting.register(self._listening, selectors.EVENT_READ, self._accept)
 
     @property
     def is_in_place(self) -> bool:
-        """Whether others find the socket where they look for it."""
+        """Whether the socket is still at its path, where others look for it."""
         return self._bound == identity(self._path)
 
     def listen_again(self) -> None:
-        """Listen at the same path, where the socket was removed. Raises OSError."""
+        """Listen at the same path again, after the socket was removed. Raises OSError."""
         with listener(self._path) as fresh:
-            # With the descriptor of the one before, which is waited for.
+            # In place of the former socket's descriptor, which is registered already.
             os.dup2(fresh.fileno(), self._listening.fileno(), inheritable=False)
         self._bound = identity(self._path)
 
@@ -81,7 +81,7 @@ class Answers:
         except BlockingIOError:
             return
         except OSError:
-            # Without a descriptor for it the line would wait on, and this thread would spin.
+            # Out of descriptors, the connection would keep waiting, and this thread would spin.
             self._waiting.unregister(self._listening)
             return
         if not is_this_users(line):
@@ -105,7 +105,7 @@ class Answers:
         except (OSError, Malformed):
             self._drop(line)
         except BaseException:
-            self._drop(line)  # what it was not told counts as told
+            self._drop(line)  # the holder must not believe to have the rest
             raise
 
     def _answer(self, names: list[str], told: dict[str, Told]) -> bytes:

@@ -30,9 +30,9 @@ _NUMBER = 8
 _MOST_SIGNIFICANT = 7 if sys.byteorder == "little" else 0
 """The index of the byte with the sign, among the eight of a number."""
 _USUAL_INTEGERS = bytes(range(_LARGEST >> 56))
-"""The most significant bytes of whole numbers from zero on that are small enough."""
+"""The most significant bytes of whole numbers from zero on that are surely small enough."""
 _USUAL_DOUBLES = bytes(range(_LARGEST_BITS >> 56))
-"""The most significant bytes of doubles from zero on that are small enough."""
+"""The most significant bytes of doubles from zero on that are surely small enough."""
 
 
 class Malformed(ValueError):
@@ -49,7 +49,7 @@ class Samples:
         self._next, self._end = 0, count
 
     def take(self, count: int, kind: str, usual: bytes) -> tuple[array[Any], bool]:
-        """Return the next `count` numbers, of the type that `array` calls `kind`.
+        """Return the next `count` numbers, of `array`'s type code `kind`.
 
         Also returns whether their most significant bytes are all `usual`. Raises Malformed.
         """
@@ -116,7 +116,7 @@ def doubles(count: int, samples: Samples, least: float) -> array[float]:
 
 
 def _are_between(values: Sequence[float], least: float) -> bool:
-    # A NaN may be neither the smallest nor the largest, but the sum is one then.
+    # A NaN may be neither the smallest nor the largest, but makes the sum one.
     return min(values) >= least and max(values) <= _LARGEST_FLOAT and not math.isnan(sum(values))
 
 

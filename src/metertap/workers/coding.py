@@ -58,7 +58,7 @@ def encoder(kind: Any) -> Encode:
     origin, arguments = _parts(kind)
     if origin is Union:
         return functools.partial(_encoded_optional, encoder(arguments[0]))
-    if origin is Sequence:  # of doubles, as `Run` has it
+    if origin is Sequence:  # doubles, as in `Run`
         return _encoded_samples
     if origin is tuple and arguments[-1] is Ellipsis:
         return functools.partial(_encoded_lists, encoder(arguments[0]))
@@ -94,7 +94,7 @@ def decoder(kind: Any) -> Decode:
     origin, arguments = _parts(kind)
     if origin is Union:
         return functools.partial(_decoded_optional, decoder(arguments[0]))
-    if origin is Sequence:  # of doubles, as `Run` has it
+    if origin is Sequence:  # doubles, as in `Run`
         return _decoded_samples
     if origin is tuple and arguments[-1] is Ellipsis:
         return functools.partial(_decoded_lists, decoder(arguments[0]))
@@ -156,7 +156,7 @@ def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
     return origin, arguments
 
 
-# A value that may be None: one flag for all of them, or one for each, and those that are there.
+# A value that may be None: flags (or None if all or none are there), their number, and the values.
 
 
 def _encoded_optional(inner: Encode, values: Sequence[Any], samples: list[bytes]) -> Column:
@@ -179,7 +179,7 @@ def _decoded_optional(inner: Decode, column: Column, count: int, samples: Sample
     return [next(found_each) if flag else None for flag in flags]
 
 
-# Lists of any length: their lengths, and what is in all of them.
+# Lists of any length: their lengths, and all their members.
 
 
 def _encoded_lists(inner: Encode, values: Sequence[Any], samples: list[bytes]) -> Column:

@@ -14,13 +14,13 @@ class Named(Sequence[dict[str, Any]]):
     """A column of dictionaries that all have the same names, in the same order."""
 
     def __init__(self, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Take what is in each of them."""
+        """Take the values of each dictionary."""
         self.names = names
         self.rows = rows
 
     @classmethod
     def of(cls, names: tuple[str, ...], values: Iterable[Any]) -> Named:
-        """Take what is in all of them, one after the other."""
+        """Take the values of all dictionaries, one after the other."""
         return cls(names, [*zip(*[iter(values)] * len(names), strict=True)])
 
     def __len__(self) -> int:
@@ -39,7 +39,7 @@ _OTHERS = Named((), ())
 
 
 def named(column: Sequence[dict[str, Any]]) -> Named:
-    """Return dictionaries that all have the same names as such; no names where some differ."""
+    """Return a column of dictionaries as `Named`; without names if these differ."""
     if type(column) is Named:
         return column
     names, *others = {*map(tuple, column)}
@@ -49,14 +49,14 @@ def named(column: Sequence[dict[str, Any]]) -> Named:
 
 
 def chooser(places: Sequence[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
-    """Return a function that takes the values at some places out of a column."""
+    """Return a function that takes the values at these places out of a column."""
     if len(places) > 1:
         return itemgetter(*places)
     return lambda column: [column[place] for place in places]
 
 
 def chosen(columns: Iterable[Sequence[Any]], places: Sequence[int]) -> list[Sequence[Any]]:
-    """Take the values at some places out of columns."""
+    """Return columns of the values at these places."""
     take = chooser(places)
     return [
         Named(column.names, take(column.rows)) if type(column) is Named else take(column)
@@ -67,7 +67,7 @@ def chosen(columns: Iterable[Sequence[Any]], places: Sequence[int]) -> list[Sequ
 def with_others(
     column: Sequence[Any], places: Sequence[int], others: Sequence[Any], size: int, fill: Any
 ) -> Sequence[Any]:
-    """Return a column of `size` values, with others in some places."""
+    """Return a column of `size` values: `column`, with `others` at these places."""
     if len(places) == size and [*places] == [*range(size)]:
         return others
     if type(column) is Named and type(others) is Named and column.names == others.names:
@@ -79,6 +79,6 @@ def with_others(
 
 
 def parted(values: Iterable[T], lengths: Iterable[int]) -> list[tuple[T, ...]]:
-    """Return the next so many values, and then the next, for each of some lengths."""
+    """Divide values into tuples of these lengths."""
     found, ends = (*values,), [*accumulate(lengths)]
     return [*map(found.__getitem__, map(slice, [0, *ends], ends))]

@@ -1,4 +1,4 @@
-"""What one worker tells another of a section: all items at first, and then what has changed."""
+"""What one worker tells another about a section: all items at first, later only changes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Changes(NamedTuple):
     keys: Sequence[Key]
     numbers: Sequence[int]
     items: Any
-    """A list of items; of a section with columns, once they are read, `Written`."""
+    """A list of items; for a section with columns, after reading, `Written`."""
     before: Sequence[Any] = ()
-    """What the asker has of these items, or None: of their windows only the rest is sent."""
+    """The asker's former items in these places, or None: of their windows only the rest is sent."""
 
 
 class Told:
@@ -38,11 +38,11 @@ class Told:
         self._numbers: dict[Key, int] = {}
 
     def has(self, now: Items) -> bool:
-        """Return whether the asker has exactly these."""
+        """Return whether the asker has exactly these items."""
         return self._items is now
 
     def changes(self, now: Items) -> Changes:
-        """Return the changes; all items if an earlier item is gone."""
+        """Return the changes; if an earlier item is gone, all items."""
         before, self._items, numbers = self._items, now, self._numbers
         if before is not None and [*before] == [*now]:  # as usual
             are_all, keys = False, list[Key]()

@@ -2,7 +2,7 @@
 
 Workers that should listen at the same address decide by a lock which of them does. The others
 answer the holder on private sockets, and one of them takes its place when it ends. Each worker
-saves its counts once a second if they have changed, so that no count decreases when it is gone.
+saves changed counts once a second, so that no count decreases when it is gone.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from metertap.workers.records import Totals
 from metertap.workers.saving import Saving
 
 _LOOK_SECONDS = 0.5
-"""The seconds between two looks for new and ended workers, and for a free port."""
+"""Seconds between two checks for new and ended workers, and for a free port."""
 _WRITE_SECONDS = 0.95
-"""The least time between two writes of totals while nobody asks."""
+"""The least time, in seconds, between two saves of totals while no other worker asks."""
 
 
 class WorkerGroup:
     """This worker's membership in its service, from `join` to `end`.
 
-    `hold` is called by a thread of ours when another worker that held the port has ended.
+    A thread of metertap calls `hold` when the former holder of the port has ended.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class WorkerGroup:
         self._witness: Witness | None = None
         self._me = self._first = Member(0, 0)
         self._ports: dict[str, int] = {}
-        """The ports of the service by label, and by `pid` and `start` the process that had them."""
+        """The service's ports by label, and the process that had them, by `pid` and `start`."""
         self._is_followed = False
         """Whether processes that this one is about to start take its place."""
         self.saving.clear()
@@ -75,8 +75,8 @@ class WorkerGroup:
     def join(self) -> bool:
         """Join the service; return whether this worker should hold the port.
 
-        That is also so if workers cannot find each other, because each is then alone. It is not so
-        once this one has left: the port is another's then.
+        Also if workers cannot find each other, since each is then alone. Not once this worker has
+        left: the port then belongs to another.
         """
         with self._lock:
             must_join = self._thread is None and IS_POSSIBLE and not self._is_ended
@@ -86,7 +86,7 @@ class WorkerGroup:
             return self._is_alone or (self._hold is not None and self._hold.is_held)
 
     def _has_begun(self, *, is_last_try: bool) -> bool:
-        """Begin to take part, or leave everything as it was; return whether that is settled."""
+        """Begin to take part, or undo the beginning; return whether that is settled."""
         is_settled = True
         try:
             self._begin()
@@ -101,16 +101,16 @@ class WorkerGroup:
         return is_settled
 
     def kept_port(self, label: str) -> tuple[int, bool] | None:
-        """Return the port of the service, and whether a process is about to leave it.
+        """Return the port of the service, and whether its former holder has still to leave it.
 
-        None where the service begins.
+        None at the start of the service.
         """
         port = self._ports.get(label, 0)
         had_it = Member(self._ports.get("pid", 0), self._ports.get("start", 0))
         return (port, had_it.is_alive) if 0 < port < 65_536 else None
 
     def keep_port(self, label: str, port: int) -> None:
-        """Note the port for the worker that takes the place of this one."""
+        """Note the port for the worker that takes this one's place."""
         with self._lock, suppress(OSError):
             if not self._is_lost() and self._hold is not None and self._hold.is_held:
                 self._ports |= {label: port, "pid": self._me.pid, "start": self._me.start}
@@ -129,8 +129,8 @@ class WorkerGroup:
     def gathered(self, names: Sequence[str]) -> Gathered | None:
         """Ask all workers for some sections; None if this one is alone.
 
-        Requests that are answered after it has left the port get the last result, and so do those
-        for which there are no descriptors, or at which a fault of ours happens.
+        After this worker has left the port, and if there are no descriptors or a fault occurs, the
+        last result is returned.
         """
         while True:
             holder = self._holder
@@ -161,9 +161,9 @@ class WorkerGroup:
         return False
 
     def tell_last(self) -> None:
-        """Save the last totals, as the process ends: also of one that ends before it has joined.
+        """Save the last totals as the process ends, also if it has not joined before.
 
-        A thread may be about to join; it is waited for.
+        Waits for a thread that is about to join.
         """
         with faults.guarded("workers.write"), self._lock:
             if self._files is None and not self._is_ended and self.has_others():
@@ -198,9 +198,9 @@ class WorkerGroup:
             self._clear()
 
     def rest(self) -> None:
-        """Leave the service to processes that this one starts. Raises OSError.
+        """Leave the service to processes that this one is about to start. Raises OSError.
 
-        The counts so far stay, though nobody may be there yet who needs them.
+        The totals stay, even if no other worker is there yet to count them.
         """
         with self._lock:
             if self._files is None and not self._is_ended:
@@ -218,11 +218,11 @@ class WorkerGroup:
         self._ledger.forget()
 
     def _is_lost(self) -> bool:
-        """Return whether the program has closed its descriptors, whose numbers may be its own."""
+        """Return whether the program has closed the descriptors, whose numbers may be its own."""
         return self._witness is not None and not self._witness.is_there()
 
     def _leave(self) -> None:
-        """Take no part any more, and close nothing: the counts so far stay with the others."""
+        """Take no part any more, and close nothing: the others keep the counts so far."""
         with self._lock:
             self._is_ended = True
             parts = self._hold, self._holder, self._answers, self._wake, self._waiting
@@ -242,7 +242,7 @@ class WorkerGroup:
                 part.close()
 
     def _enlist(self) -> Files:
-        """Have a file for this worker's totals."""
+        """Set up the file for this worker's totals."""
         self._me, self._first = me(), first()
         files = self._files = Files(self._service)
         path = files.name(self._me, TOTALS)
@@ -260,7 +260,7 @@ class WorkerGroup:
         path = files.name(self._me, SOCKET)
         self._answers = Answers(self._ledger, self._instance, path, self.saving.taken)
         self._wake = socket.socketpair()
-        self._waiting = selectors.PollSelector()  # takes no descriptor
+        self._waiting = selectors.PollSelector()  # needs no descriptor of its own
         self._waiting.register(self._wake[0], selectors.EVENT_READ)
         self._answers.listen(self._waiting)
         thread = threads.Thread(
@@ -270,7 +270,7 @@ class WorkerGroup:
         self._thread = thread
 
     def _begin_to_hold(self, since: int | None = None) -> None:
-        """Hold the port; a new worker gives in `since` when it took the lock."""
+        """Hold the port; a new worker passes `since`, when it took the lock."""
         before, holder = self._holder, self._new_holder(is_holding=True)
         assert self._hold is not None
         self._ports = self._hold.noted() if holder.begin(since) else {}
@@ -311,7 +311,7 @@ class WorkerGroup:
                         self.saving.write()
 
     def _restore(self) -> None:
-        """Put back what else was removed: some systems clean temporary files after some days."""
+        """Put back files that were removed: some systems delete temporary files after some days."""
         files, hold, answers = self._files, self._hold, self._answers
         if files is None or hold is None or answers is None or not self.saving.has_begun:
             return
@@ -339,7 +339,7 @@ class WorkerGroup:
             self._take_place()
 
     def _is_missed(self) -> bool:
-        """Return whether anybody is there, or may come, who counts on this worker's totals."""
+        """Return whether another worker that needs these totals exists, or may follow."""
         assert self._files is not None
         return (
             self._is_followed

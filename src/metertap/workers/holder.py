@@ -1,4 +1,4 @@
-"""The holder's knowledge of all other workers, running and ended."""
+"""The collector of the counts of all other workers, running and ended."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from metertap.workers.rows import Items, Sheet
 from metertap.workers.wire import OtherVersion, framed
 
 _ASK_SECONDS = 0.25
-"""The longest that all workers together are waited for."""
+"""The longest, in seconds, that all workers together are waited for."""
 _LATE_SECONDS = 0.1
-"""The seconds for which late answers are read, so that the next question gets a short one."""
+"""The seconds for which late answers are still read, so that the next ones are short."""
 _TRUSTED_SECONDS = 2.0
-"""The age of the last answer of a late worker from which its file is read: that takes longer."""
+"""The age, in seconds, of a late worker's last answer from which its file is read instead."""
 HOLDS, REACHED, NOT_REACHED, LEFT = "holds the port", "reached", "not reached", "left"
 
 
@@ -45,16 +45,16 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Some sections of all workers together, and of each."""
+    """Some sections of all workers merged, and those of each."""
 
     merged: Mapping[str, Items]
     workers: tuple[Worker, ...]
     ended: int
     """The number of ended workers whose counts are included."""
     killed: int
-    """Of these, the number whose last second may be missing."""
+    """The number of these whose last second may be missing."""
     sheets: Mapping[int, Sheet]
-    """By process id."""
+    """The sections of each worker, by process id."""
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class _Peer:
     line: Line
     instance: str = ""
     heard: dict[str, Heard] = field(default_factory=dict)
-    """Its answers on this line, by section."""
+    """Its answers on this connection, by section."""
     sheet: dict[str, Items] = field(default_factory=dict)
     at: dict[str, float] = field(default_factory=dict)
 
@@ -76,8 +76,7 @@ class _Peer:
 class Holder:
     """A collector of the counts of all workers of one service. Any thread may ask it.
 
-    It is of the worker that holds the port, which keeps the counts of those that have ended, or of
-    another one, which reads what that one keeps.
+    The holder of the port keeps the totals of ended workers; the other workers read what it keeps.
     """
 
     def __init__(
@@ -109,10 +108,10 @@ class Holder:
     def begin(self, since: int | None) -> bool:
         """Take over the totals of ended workers, unless the whole service has ended.
 
-        A holder that was a worker before continues. A new one gives in `since` when it took the
-        lock: workers that were there before have an older socket, and the process that started the
-        workers may be about to start more. Otherwise the service begins again and counts from zero.
-        Returns whether the service continues.
+        A holder that took part before continues. A new one passes `since`, when it took the lock:
+        workers from before have an older socket, and the process that started the workers may be
+        about to start more. Otherwise the service begins again, and counts from zero. Returns
+        whether it continues.
         """
         self._past.read()
         is_continued = since is None or self._is_continued(since)
@@ -140,8 +139,8 @@ class Holder:
     ) -> Gathered | None:
         """Ask all others for some sections; None if there are no others and never were.
 
-        `taken` returns those of this worker. Raises OSError where files cannot be read now: without
-        the figures in them, counts would decrease.
+        `taken` returns this worker's. Raises OSError if files cannot be read now: without their
+        figures, counts would decrease.
         """
         with self._lock:
             if self._is_over:
@@ -179,7 +178,7 @@ class Holder:
                 peer.line.close()
 
     def _others(self) -> dict[Member, set[str]]:
-        """Return all others with files, and those that lost theirs before they ended."""
+        """Return all others with files, and those that had lost theirs before they ended."""
         found = self._files.members()
         found.pop(self._me, None)
         for known in self._peers.keys() - found.keys():
@@ -211,7 +210,7 @@ class Holder:
         for other in living:
             if other not in self._peers:
                 self._peers[other] = _Peer(Line(other, self._files.name(other, SOCKET)))
-        # A connection stays where the socket was removed.
+        # A connection stays open after the socket was removed.
         reachable = [
             other
             for other in living
@@ -231,12 +230,12 @@ class Holder:
     def _known(
         self, other: Member, names: Sequence[str], is_reachable: bool, error: Exception | None
     ) -> Worker:
-        """Return the figures of a worker; if it did not answer, those that it saved."""
+        """Return a worker and its figures; if it did not answer, those that it has saved."""
         peer, state, saved = self._peers[other], REACHED, None
         if error is not None or not is_reachable:
             is_late = isinstance(error, TimeoutError)
             if not is_late or time.monotonic() - peer.oldest(names) > _TRUSTED_SECONDS:
-                with suppress(OSError):  # what it told last is known
+                with suppress(OSError):  # else its last answer counts
                     saved = self._take_totals(other, peer)
             has_left = saved is not None and not saved.head.killed
             state = LEFT if has_left else NOT_REACHED
@@ -294,8 +293,8 @@ class Holder:
     def _absorb(self, ended: Iterable[Member]) -> None:
         """Add the totals of ended workers to those of all that ended before.
 
-        Their files are removed once the sum is saved. This worker may be killed in between; so its
-        successor finds in the sum which files must be left out.
+        Their files are removed once the sum is saved. This worker may be killed in between; its
+        successor finds in the sum which files to leave out.
         """
         left = set(ended)
         new = {other: self._last_known(other) for other in left - self._past.absorbed}
@@ -306,8 +305,8 @@ class Holder:
                 self._remove(other)
 
     def _look_at_past(self, ended: Iterable[Member]) -> None:
-        """Read what the holder keeps of workers that have ended, and add those that it lacks."""
-        # First those: what is kept is read later, and has any that the holder takes in meanwhile.
+        """Read the holder's totals of ended workers, and add those that it has not absorbed."""
+        # Their files first: the holder's totals, read later, contain what it absorbs meanwhile.
         known = {other: self._last_known(other) for other in ended}
         self._past.read_newer()
         absorbed = self._past.absorbed
@@ -321,7 +320,7 @@ class Holder:
         record = self._take_totals(ended, peer)
         self._peers.pop(ended, None)
         peer.line.close()
-        # Whoever leaves saves its totals; who was killed at once may have saved nothing.
+        # A worker that leaves saves its totals; one that is killed at once may have saved nothing.
         return Record(Head(killed=1) if record is None else record.head, peer.sheet)
 
     def _remove(self, other: Member) -> None:

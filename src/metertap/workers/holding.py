@@ -1,4 +1,4 @@
-"""The lock of the worker that holds the port: the system frees it when its process ends."""
+"""The lock of the worker that holds the port; the system releases it when the process ends."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ except ImportError:  # Windows
 IS_POSSIBLE = fcntl is not None and hasattr(os, "getuid")
 """Whether workers can find each other on this system."""
 _LONGEST = 1024
-"""Bytes of a note that are read."""
+"""The most bytes of a note that are read."""
 
 
 class Hold:
-    """A POSIX lock: a forked child does not inherit it, and the system frees it with the process.
+    """A POSIX lock: forked children do not inherit it, and it ends with the process.
 
-    Closing any other handle of the same file in this process would free it too, so the file is
-    opened here and nowhere else.
+    Closing any other handle of the file in this process would release it, too, so the file is
+    opened only here.
     """
 
     def __init__(self, path: str) -> None:
@@ -30,7 +30,7 @@ class Hold:
         self.is_held = False
 
     def take(self) -> bool:
-        """Take the lock if nobody else has it. Raises OSError where it cannot be there."""
+        """Take the lock if no other process has it. Raises OSError if it cannot be made."""
         while not self.is_held:
             if self._handle is None:
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -40,14 +40,14 @@ class Hold:
             except (BlockingIOError, PermissionError):
                 return False
             self.is_held = self._is_in_place()
-            if not self.is_held:  # whoever had it has removed the file
+            if not self.is_held:  # its former holder has removed the file
                 self._close()
         return True
 
     def renew(self) -> bool:
-        """Take the lock anew if its file was removed; return whether that was so.
+        """Take the lock anew if its file was removed; return whether it was.
 
-        Others take the old one then, and see that its file is not in place. Raises OSError.
+        Others may take the old lock then, and notice that its file is not in place. Raises OSError.
         """
         if not self.is_held or self._is_in_place():
             return False
@@ -61,20 +61,20 @@ class Hold:
         return True
 
     def touched(self) -> int:
-        """Write to the file, and return the time of that in nanoseconds of its file system."""
+        """Write to the file, and return its time of change in nanoseconds."""
         assert self._handle is not None
         os.utime(self._handle)
         return os.fstat(self._handle).st_mtime_ns
 
     def note(self, found: Mapping[str, int]) -> None:
-        """Write numbers for whoever has the lock next. Raises OSError."""
+        """Write numbers for the next holder of the lock. Raises OSError."""
         assert self._handle is not None
         data = json.dumps(found).encode()
         os.pwrite(self._handle, data, 0)
         os.ftruncate(self._handle, len(data))
 
     def noted(self) -> dict[str, int]:
-        """Read the numbers that the last holder of the lock wrote; empty where it wrote none."""
+        """Return the numbers that the last holder wrote; empty if it wrote none."""
         assert self._handle is not None
         try:
             found = json.loads(os.pread(self._handle, _LONGEST, 0))
@@ -84,7 +84,7 @@ class Hold:
         return {name: number for name, number in items if type(number) is int}
 
     def free(self, *, remove: bool = False) -> None:
-        """Release the lock; `remove` declares that no other process is there."""
+        """Release the lock; `remove` its file, if no other process uses it."""
         if remove and self.is_held:
             os.unlink(self._path)
         self._close()

@@ -11,7 +11,7 @@ from metertap.workers.sections import Section
 
 
 class Ledger:
-    """The items of this worker, section by section. Any thread may ask."""
+    """The items of this worker, by section. Any thread may ask."""
 
     def __init__(self, recorder: Recorder, sections: Sequence[Section]) -> None:
         self._recorder = recorder
@@ -35,7 +35,7 @@ class Ledger:
         before = self._kept.setdefault(name, {})
         now = self.sections[name].take(figures, before)
         if before is now or (len(before) == len(now) and not _are_others(before, now)):
-            return before  # the same object, by which it is seen that nothing has changed
+            return before  # the same object shows that nothing has changed
         self._kept[name] = now
         return now
 
@@ -45,5 +45,5 @@ def _are_others(before: Items, now: Items) -> bool:
 
 
 def is_changed(before: Sheet, now: Sheet) -> bool:
-    """Return whether any section of `now` differs from that of `before`."""
+    """Return whether any section of `now` differs from that in `before`."""
     return any(before.get(name) is not items for name, items in now.items())

@@ -1,8 +1,8 @@
-"""The private sockets by which the holder of the port asks the other workers.
+"""The private sockets on which the holder of the port asks the other workers.
 
-Each is in the folder that only its user can read, and only that user can connect. Both ends check
-whose process the other one is, if the system shows it. A question is a list of sections, and so is
-the answer; its length comes first.
+Each is in a folder that only its user can read, and only that user can connect. Both ends check
+whose process the other one is, if the system shows it. A question is a list of sections, and the
+answer has these; the length comes first.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from metertap.workers.wire import MOST_BYTES, loaded
 _LENGTH = struct.Struct(">I")
 _PEER = struct.Struct("3i")
 MOST_ASKED = 4096
-"""Bytes of a question."""
+"""The most bytes of a question."""
 _AT_FIRST = 4096
-"""Bytes that are read before the length of a message is known: most often all of it."""
+"""Bytes to read before a message's length is known: most often all of it."""
 _LONGEST_PATH = 100
-"""Bytes of a path that every system takes as the address of a socket."""
+"""The longest path, in bytes, that every system accepts as the address of a socket."""
 
 
 @contextmanager
 def _address(path: str) -> Iterator[str]:
-    """Return the address of a socket; a long path is shortened by its folder's handle."""
+    """Yield the address of a socket; a long path is shortened by a handle of its folder."""
     if len(os.fsencode(path)) <= _LONGEST_PATH:
         yield path
         return
@@ -45,14 +45,14 @@ def _address(path: str) -> Iterator[str]:
 
 
 def listener(path: str) -> socket.socket:
-    """Listen at `path`, which only this user may connect to. Raises OSError."""
+    """Listen at `path`, to which only this user may connect. Raises OSError."""
     remove(path)
     made = socket.socket(socket.AF_UNIX)
     try:
-        os.fchmod(made.fileno(), 0o600)  # before it is bound: nobody else may ever connect
+        os.fchmod(made.fileno(), 0o600)  # before binding, so that no other user can ever connect
         with _address(path) as address:
             made.bind(address)
-        os.chmod(path, 0o600)  # for systems on which that has no effect
+        os.chmod(path, 0o600)  # for systems on which fchmod has no effect
         made.listen(16)
         made.setblocking(False)
     except BaseException:
@@ -62,9 +62,9 @@ def listener(path: str) -> socket.socket:
 
 
 def is_this_users(line: socket.socket, pid: int | None = None) -> bool:
-    """Return whether the other end is a process of this user, and the one of that id."""
+    """Return whether the other end is a process of this user, and has the id `pid`."""
     if not hasattr(socket, "SO_PEERCRED"):
-        return True  # the folder is private
+        return True  # the system does not tell, and the folder is private
     found = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
     peer, user, _ = _PEER.unpack(found)
     return user == os.getuid() and pid in (None, peer)
@@ -75,7 +75,7 @@ Message = tuple[dict[str, Any], Samples]
 
 
 class Incoming:
-    """A message that comes in pieces, after its length."""
+    """A message that arrives in pieces, its length first."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -84,7 +84,7 @@ class Incoming:
     def _begin(self) -> None:
         self._bytes, self._taken = bytearray(_AT_FIRST), 0
         self._size: int | None = None
-        """The bytes of the message and of its length, once that is known."""
+        """The bytes of message and length together, once they are known."""
 
     def take(self, line: socket.socket) -> Message | None:
         """Read what has arrived; return the message once it is whole. Raises OSError, Malformed."""
@@ -112,7 +112,7 @@ class Incoming:
 
 
 class Line:
-    """A connection to one worker, which stays open from one question to the next."""
+    """A connection to one worker, which stays open between questions."""
 
     def __init__(self, member: Member, path: str) -> None:
         self.member = member
@@ -120,7 +120,7 @@ class Line:
         self.socket: socket.socket | None = None
         self._incoming = Incoming(MOST_BYTES)
         self.is_waiting = False
-        """Whether an answer is still to come: the next question is not sent before."""
+        """Whether an answer is outstanding: then no further question is sent."""
 
     def ask(self, question: bytes) -> None:
         """Send a question. Raises OSError."""
@@ -159,16 +159,16 @@ def ask_all(
     take: Callable[[Member, Message], None],
     meanwhile: Callable[[], None] = lambda: None,
 ) -> dict[Member, Exception]:
-    """Ask workers at the same time; return those that have not answered, with the reason.
+    """Ask workers at the same time; return those that did not answer, with the reason.
 
-    `take` gets each answer, also late ones to an earlier question; without a question it gets only
-    those. If it raises Malformed, that is the reason. `meanwhile` is called while the others work.
-    A worker that still owes an answer is not waited for again.
+    `take` gets each answer, also a late one to an earlier question; without a question only those.
+    If it raises Malformed, that is the reason. `meanwhile` is called while the others work. A
+    worker that still owes an answer is not waited for again.
     """
     until = time.monotonic() + seconds
     failed: dict[Member, Exception] = {}
     late = {line.member for line in lines if line.is_waiting}
-    with selectors.PollSelector() as waiting:  # takes no descriptor: there may be none
+    with selectors.PollSelector() as waiting:  # needs no descriptor: there may be none
         for line in lines:
             try:
                 if question is not None and not line.is_waiting:

@@ -1,8 +1,8 @@
 """The workers of one service on this host: files in the folder of this user's processes.
 
-Each worker is named by its process id and the time at which that process started, because ids are
-used again. Besides its socket (`.sock`) it has a file of its totals (`.totals`); the totals of
-ended workers are in one file (`.past`). All names contain the key of the service.
+Each worker is named by its process id and the start of that process, since ids are reused. Beside
+its socket (`.sock`) it has a file of its totals (`.totals`); the totals of ended workers are in one
+file (`.past`). All names contain the key of the service.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ PAST = ".past"
 LOCK = ".lock"
 _FRESH = ".new"
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Errors that say nothing of the file, but that this process or the system has no place for it."""
+"""Errors that say nothing of a file: the process or the system has no room to open it."""
 
 
 class Member(NamedTuple):
-    """A process, distinct from every other that had or will have its id."""
+    """A process, distinct from all others that had or will have its id."""
 
     pid: int
     start: int
-    """The start in clock ticks since the system started; 0 where the system hides it."""
+    """The start in clock ticks since boot; 0 if the system hides it."""
 
     @property
     def is_alive(self) -> bool:
-        """Whether it runs. A process that has ended and was not waited for yet does not."""
+        """Whether it runs; a process that has ended, and was not waited for yet, does not."""
         start = started(self.pid)
         return start is not None and (start == self.start or not self.start or not start)
 
@@ -55,12 +55,12 @@ def first() -> Member:
 
 
 def started(pid: int) -> int | None:
-    """Return when a process started; 0 where the system hides it, None where there is none."""
+    """Return a process's start; 0 if the system hides it, None if there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # The name of the program comes before, in parentheses, and may have any character.
+            # The program's name comes before, in parentheses, and may contain any character.
             found = file.read().rpartition(b")")[2].split()
-        # Until its other threads have ended too, one of them may still write a file.
+        # As long as other threads run, one of them may still write a file.
         has_ended = found[0] in (b"Z", b"X") and int(found[17]) <= 1
         return None if has_ended else int(found[19])
     except FileNotFoundError:
@@ -78,9 +78,9 @@ def started(pid: int) -> int | None:
 
 
 def key(name: str, *addresses: str) -> str:
-    """Return the key of a service in names of files, made of its name and its addresses.
+    """Return a service's key in names of files, made of its name and addresses.
 
-    Workers in different namespaces of process ids cannot tell whether others live.
+    It includes the namespace of process ids: workers in others cannot tell whether these live.
     """
     namespace = str(runtime_folder.namespace())
     everything = "\0".join((name, *addresses, namespace)).encode("utf-8", "replace")
@@ -89,7 +89,7 @@ def key(name: str, *addresses: str) -> str:
 
 
 class Files:
-    """The files of one service's workers. Raises OSError where the folder cannot be used."""
+    """The files of one service's workers. Raises OSError if the folder cannot be used."""
 
     def __init__(self, service: str) -> None:
         self.service = service
@@ -97,7 +97,7 @@ class Files:
         self._seen: list[str] = []
 
     def have_folder(self) -> None:
-        """Make the folder again, where it was removed. Raises OSError."""
+        """Make the folder again after it was removed. Raises OSError."""
         runtime_folder.made()
 
     def name(self, of: Member, suffix: str) -> str:
@@ -115,7 +115,7 @@ class Files:
         return os.path.join(self.folder, self.service + LOCK)
 
     def members(self) -> dict[Member, set[str]]:
-        """Return all workers with files, and the suffixes of those."""
+        """Return all workers with files, and the suffixes of these."""
         found: dict[Member, set[str]] = {}
         try:
             self._seen = os.listdir(self.folder)
@@ -132,7 +132,7 @@ class Files:
         return found
 
     def write(self, path: str, text: bytes) -> None:
-        """Write a file whose readers never see half of it. Raises OSError."""
+        """Write a file; readers never see half of it. Raises OSError."""
         fresh = f"{path}.{os.getpid()}{_FRESH}"
         remove(fresh)
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -145,7 +145,7 @@ class Files:
             raise
 
     def append(self, path: str, text: bytes) -> None:
-        """Add to a file of this user; readers may see a part of it. Raises OSError."""
+        """Append to a file of this user; readers may see part of that. Raises OSError."""
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             if os.write(handle, text) != len(text):
@@ -154,7 +154,7 @@ class Files:
             os.close(handle)
 
     def read(self, path: str, most: int) -> bytes:
-        """Read what this user wrote. Raises OSError for a link, another's file, and a long one."""
+        """Read a file of this user. Raises OSError for a link, another user's, or a long one."""
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(handle, "rb") as file:
             found = os.fstat(handle)
@@ -166,7 +166,7 @@ class Files:
 
 
 def identity(path: str) -> tuple[int, int] | None:
-    """Return the device and the number of a file; None where none can be found."""
+    """Return device and inode of a file; None if there is none."""
     try:
         found = os.lstat(path)
     except OSError:

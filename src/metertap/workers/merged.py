@@ -1,4 +1,4 @@
-"""The items of several workers as one: only those are merged that have changed."""
+"""The items of several workers as one; only changed items are merged again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from metertap.workers.together import Together, Windows
 
 
 class _Share(NamedTuple):
-    """What one worker has of some items, and what it had before: by their places."""
+    """One worker's items and its former ones, by places."""
 
     items: Items
     places: Sequence[int]
@@ -38,22 +38,22 @@ class _Group(NamedTuple):
 
     keys: Sequence[Key]
     places: Mapping[int, Sequence[int]]
-    """Where each of these workers has them."""
+    """The places of the items in each of these workers."""
 
 
 class _State(NamedTuple):
-    """A section as it was merged last."""
+    """A section after its last merge."""
 
     given: Sequence[Items] = ()
-    """The items of each worker; none if it is not known how far windows have moved."""
+    """The items of each worker; empty if it is unknown how far windows have moved."""
     found: Mapping[Key, Any] = {}
     groups: Sequence[_Group] = ()
     where: Sequence[Sequence[tuple[int, int]]] = ()
-    """By worker, the group of each of its items, and the place there."""
+    """For each worker, the group of each of its items, and the place in the group."""
 
 
 class Merged:
-    """Items of several workers as one; merged items stay the same if nothing changed.
+    """Items of several workers as one; an unchanged item stays the same object.
 
     For one thread at a time.
     """
@@ -69,7 +69,7 @@ class Merged:
         is_known = len(given) == len(state.given) > 0
         if is_known and all(map(is_, given, state.given)):
             return state.found
-        # After a fault in what follows nobody knows how far windows have moved.
+        # A fault below would leave it unknown how far windows have moved.
         self._states[section.name] = _State(found=state.found)
         order: Iterable[Key] = state.found
         if is_known and all(map(have_same_places, state.given, given)):
@@ -93,7 +93,7 @@ class Merged:
     def _merged(
         self, section: Section, keys: Sequence[Key], shares: Sequence[_Share]
     ) -> dict[Key, Any]:
-        """Merge items that all these workers have; after a fault of ours an item is what it was."""
+        """Merge items that all these workers have; after a fault, the former item stays."""
         try:
             if not section.has_columns:
                 items = zip(*(map(one.items.__getitem__, keys) for one in shares), strict=True)
@@ -121,7 +121,7 @@ class Merged:
             alone = [_Share(one.items, [one.places[number]]) for one in shares]
             merged |= self._merged(section, [key], alone)
         if len(merged) == len(keys):
-            faults.fault("workers.merged", reason)  # it is of none of them
+            faults.fault("workers.merged", reason)  # the fault is not of a single item
         return merged
 
 
@@ -129,7 +129,7 @@ _Shares = list[tuple[Sequence[Key], Sequence[_Share]]]
 
 
 def _changed(state: _State, given: Sequence[Items]) -> _Shares:
-    """Find what has changed, where all workers have the same items as before."""
+    """Return the changes, if all workers have the same items as before."""
     changed = [set[int]() for _ in state.groups]
     for worker, (before, now) in enumerate(zip(state.given, given, strict=True)):
         if now is before:
@@ -157,7 +157,7 @@ def _changed(state: _State, given: Sequence[Items]) -> _Shares:
 
 
 def _anew(state: _State, given: Sequence[Items], keys: Iterable[Key]) -> tuple[_State, _Shares]:
-    """Group all items by the workers that have them, and find what has changed."""
+    """Group all items by the workers that have them, and return the changes."""
     places = [*map(places_of, given)]
     having: dict[tuple[int, ...], list[Key]] = {}
     for key in keys:
@@ -200,7 +200,7 @@ def _anew(state: _State, given: Sequence[Items], keys: Iterable[Key]) -> tuple[_
 
 
 def _changed_keys(before: Sequence[Items], now: Sequence[Items]) -> set[Key] | None:
-    """Return the keys of new and changed items; None where an item or a worker is gone."""
+    """Return the keys of new and changed items; None if an item or a worker is gone."""
     if len(before) != len(now):
         return None
     found: set[Key] = set()

@@ -1,6 +1,6 @@
-"""Figures of several workers together: counts are summed, percentiles are of all samples.
+"""Figures of several workers together: counts are added up, percentiles are of all samples.
 
-Nothing is averaged. A percentile of several workers is computed from the latencies of all their
+Nothing is averaged: a percentile of several workers is computed from the latencies in all their
 windows, as if one process had measured them.
 """
 
@@ -30,9 +30,9 @@ from metertap.workers.together import Windows
 Merge = Callable[[Sequence[Table], Windows], Sequence[Any]]
 """A function that merges the same items of several workers."""
 Values = Sequence[Sequence[Any]]
-"""The values of one member of figures: by worker, and then by tool, weight or operation."""
+"""The values of one member of figures: for each worker, of each tool, weight or operation."""
 Columns = Mapping[str, Callable[[Values], Iterable[Any]]]
-"""Functions that merge the values of members; of a member without one the first value counts."""
+"""Functions that merge the values of a member; without one, the first worker's value counts."""
 
 
 def tools(workers: Sequence[Table], windows: Windows) -> list[Part]:
@@ -76,7 +76,7 @@ def weights(workers: Sequence[Table], windows: Windows) -> list[Part]:
 def _together(
     kind: Any, workers: Sequence[Table], windows: Windows, columns: Columns
 ) -> list[Part]:
-    """Merge figures column by column, which costs a fraction of merging them one by one."""
+    """Merge figures column by column, at a fraction of the cost of merging one by one."""
     members: dict[str, Iterable[Any]] = dict(
         zip(("percentiles", "window_samples"), windows.percentiles(), strict=True)
     )
@@ -107,13 +107,13 @@ def _extreme(function: Callable[..., Any], values: Values) -> Iterable[Any]:
     try:
         if len(values) > 1:
             return [*map(function, *values)]
-    except TypeError:  # something is None
+    except TypeError:  # a value is None
         pass
     return (_of_known(function, each) for each in zip(*values, strict=True))
 
 
 def _counts(values: Values) -> Iterable[dict[str, int]]:
-    if not any(map(any, values)):  # as usual of errors
+    if not any(map(any, values)):  # errors usually have none
         return values[0]
     columns = [*map(named, values)]
     names = columns[0].names
@@ -169,7 +169,7 @@ _WEIGHTS: Columns = {
 
 
 def caches(figures: Sequence[CacheFigures]) -> CacheFigures:
-    """Merge the figures of one cache, without those that a worker's library does not show."""
+    """Merge the figures of one cache; what a worker's library does not show is left out."""
     by_tool: dict[str, tuple[int, int]] = {}
     for item in figures:
         for tool, (hits, misses) in (item.by_tool or {}).items():
@@ -193,7 +193,7 @@ def usage(found: Sequence[UsageSeries]) -> UsageSeries:
 
 
 def wholes(found: Sequence[Whole]) -> Whole:
-    """Add up the use of processes; they began when the first of them did."""
+    """Add up the use of processes; they began when the first one did."""
     collections = [item.gc for item in found if item.gc is not None]
     return Whole(
         start_time=min(item.start_time for item in found),
@@ -214,7 +214,7 @@ def wholes(found: Sequence[Whole]) -> Whole:
 
 
 def apart(part: Part) -> Any:
-    """Return the figures of one worker's part with their percentiles, which its windows tell."""
+    """Return the figures of one worker's part, with the percentiles of its windows."""
     figures = part.figures
     if part.runs and figures.percentiles.p50 is None:
         run = part.runs[0]
@@ -222,11 +222,11 @@ def apart(part: Part) -> Any:
     return figures
 
 
-# What stays of a worker that has ended: what it counted, and nothing that was so at one moment.
+# The permanent part of an ended worker's items: its counts, without the state of a moment.
 
 
 def settled_tool(part: Part) -> Part:
-    """Return the counts of a tool alone."""
+    """Return only the counts of a tool."""
     figures = part.figures
     with_cache, first = figures.with_cache, figures.first_item
     return Part(
@@ -241,7 +241,7 @@ def settled_tool(part: Part) -> Part:
 
 
 def settled_part(part: Part) -> Part:
-    """Return the counts of an operation, or the total weight of a tool's results, alone."""
+    """Return only the counts of an operation, or the total weight of a tool's results."""
     return Part(part.figures._replace(percentiles=Percentiles(), window_samples=0))
 
 

@@ -34,7 +34,7 @@ class Past:
 
     @property
     def absorbed(self) -> set[Member]:
-        """The workers that ended last: their totals are contained, whatever their files say."""
+        """The workers that ended last: their totals are contained already."""
         return {Member(*each) for each in self.record.head.absorbed}
 
     def read(self) -> None:

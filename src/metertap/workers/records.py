@@ -17,22 +17,22 @@ from metertap.workers.wire import framed, messages
 MOST_BYTES = 16 * 2**20
 """The most bytes of one file: totals have no samples, and 2,000 series take about 1 MB."""
 _MOST_GROWTH = 8
-"""A file is written anew once it is so many times as long as it was at first."""
+"""The file is rewritten once it is so many times as long as at first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The head of a record; members are process ids and their starts."""
+    """The head of a record; processes are given by id and start."""
 
     instance: str = ""
     firsts: tuple[tuple[int, int], ...] = ()
-    """The processes that started these workers: while one is alive, its workers are one service."""
+    """The processes that started these workers; while one is alive, the service continues."""
     ended: int = 0
-    """The number of ended workers that it contains."""
+    """The number of ended workers in the record."""
     killed: int = 0
-    """Of these, or of this one: the number that may have counted more than they saved."""
+    """Of these, or of this one, the number that may have counted more than they saved."""
     absorbed: tuple[tuple[int, int], ...] = ()
-    """Workers whose own records are contained, and whose files may still exist."""
+    """Workers whose own records are contained, while their files may still exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ def written(
     new: Mapping[str, tuple[Items, float]],
     told: dict[str, Told],
 ) -> bytes:
-    """Write a record of what is new in sections, each with its time.
+    """Return a record of what is new in sections, each with its time.
 
-    Of what is only so at one moment the reader takes no notice.
+    Its reader ignores what is the state of one moment only.
     """
     samples: list[bytes] = []
     about = _encode_head([head], samples)
@@ -76,7 +76,7 @@ def written(
 
 
 class Totals:
-    """The file of a worker's totals: it is written whole, and then what is new is appended."""
+    """The file of a worker's totals: written completely once, then what is new is appended."""
 
     def __init__(self, files: Files, path: str, sections: Mapping[str, Section]) -> None:
         self._files = files
@@ -88,7 +88,7 @@ class Totals:
 
     @property
     def is_missing(self) -> bool:
-        """Whether what was saved has been removed since; it is saved whole the next time."""
+        """Whether the saved file was removed; the next save writes everything."""
         is_missing = bool(self._size) and identity(self._path) is None
         if is_missing:
             self._told = {}
@@ -120,7 +120,7 @@ class Totals:
 def read(data: bytes, sections: Mapping[str, Section]) -> Record:
     """Read a record; sections that are unknown here are left out. Raises Malformed.
 
-    What was appended last may be cut off, where its worker was killed.
+    The last part may be cut off, if its worker was killed.
     """
     heard: dict[str, Heard] = {}
     at: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Items of one section of another worker, as columns: no item is made before it is asked for."""
+"""Items of one section of another worker, as columns: single items are made on demand."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Sheet = Mapping[str, Items]
 
 
 class Part(NamedTuple):
-    """Figures of one tool, of its weight or of an MCP operation, and the windows they are of.
+    """Figures of one tool, of its weight or of an MCP operation, and the windows behind them.
 
-    They are of one worker, or of several: then there are no windows. `ToolSeries.runs` says which
-    there are.
+    They are of one worker, or of several, and then without windows. `ToolSeries.runs` describes the
+    windows.
     """
 
     figures: Any
@@ -31,11 +31,11 @@ class Part(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Some items of a section: a column of each member of their figures, and their windows."""
+    """Some items of a section: a column for each member of their figures, and their windows."""
 
     members: Sequence[Sequence[Any]]
     windows: Sequence[Runs] = ()
-    """Windows of all items by their places in `Part.runs`."""
+    """The windows of all items, by their places in `Part.runs`."""
 
     def at(self, places: Sequence[int]) -> Table:
         """Return some of the items."""
@@ -43,34 +43,34 @@ class Table(NamedTuple):
 
 
 class Written(NamedTuple):
-    """Items as they were read: columns of their members, and of what is new of their windows."""
+    """Items as they were read: columns of members, and of what is new in windows."""
 
     make: Callable[[Any], Any]
-    """A function that makes the figures of one item from its members."""
+    """Returns the figures of one item, given its members."""
     members: Sequence[Sequence[Any] | None]
-    """None is a column whose values are what they were."""
+    """The columns; None for one whose values have not changed."""
     has_windows: bool = False
     lengths: Sequence[int] = ()
-    """The number of windows of each item, if items of this section have windows and these came."""
+    """The number of windows of each item, if these came; else empty."""
     windows: Sequence[Sequence[Any]] = ()
-    """The columns of `Fresh`, of all windows one after the other."""
+    """The columns of `Fresh`, for all windows one after the other."""
 
 
 class Rows(Mapping[Key, Any]):
-    """Items of one section of another worker. Never changed: `after` makes the next ones."""
+    """Items of one section of another worker. They never change: `after` makes new ones."""
 
     def __init__(self) -> None:
         self._make: Callable[[Any], Any] = tuple
         self._has_windows = False
         self.places: Mapping[Key, int] = {}
-        """The place of each item in columns."""
+        """The place of each item in the columns."""
         self._table = Table(())
         self._first = self
         self._number = 0
         self._changed: Sequence[int] = ()
-        """By item, the number of the rows in which it was last another one."""
+        """For each item, the number of the rows in which it last changed."""
         self._newest: Sequence[int] = ()
-        """The places of items that are others than in the rows before these."""
+        """The places of items that differ from the rows before."""
 
     def __getitem__(self, key: Key) -> Any:
         (item,) = self._items([self.places[key]])
@@ -91,27 +91,27 @@ class Rows(Mapping[Key, Any]):
         return [*map(Part, figures, runs)]
 
     def table(self, places: Sequence[int]) -> Table:
-        """Return the items at some places."""
+        """Return the items at these places."""
         return self._table if _is_all(places, len(self)) else self._table.at(places)
 
     def windows(self, places: Sequence[int]) -> Sequence[Runs]:
-        """Return the windows of the items at some places."""
+        """Return the windows of the items at these places."""
         return [runs.at(places) for runs in self._table.windows]
 
     def follows(self, before: Items) -> bool:
-        """Return whether these are `before` after some have changed."""
+        """Return whether these are `before` after some changes."""
         return type(before) is Rows and before._first is self._first
 
     def changed_since(self, before: Rows) -> Sequence[int]:
-        """Return the places of items that are new or others, since these were `before`."""
+        """Return the places of items that are new or changed since `before`."""
         if before._number == self._number - 1:  # as usual
             return self._newest
         return [*compress(count(), map(before._number.__lt__, self._changed))]
 
     def after(self, keys: Sequence[Key], numbers: Sequence[int], written: Written) -> Rows:
-        """Return the items after some have changed, by their numbers. Raises Malformed.
+        """Return the items after these changes, given by numbers. Raises Malformed.
 
-        New keys follow those that there are; each of them needs an item.
+        New keys follow the existing ones; each needs an item.
         """
         known, size = len(self), len(self) + len(keys)
         made = Rows()
@@ -172,21 +172,21 @@ def places_of(items: Items) -> Mapping[Key, int]:
 
 
 def have_same_places(before: Items, now: Items) -> bool:
-    """Return whether the same keys have the same places."""
+    """Return whether both have the same keys at the same places."""
     if type(now) is Rows:
         return type(before) is Rows and before.places is now.places
     return type(before) is not Rows and [*before] == [*now]
 
 
 def changed_places(before: Items, now: Items) -> Sequence[int]:
-    """Return the places of items that are others, where all have the same places as before."""
+    """Return the places of changed items, if all places are the same as before."""
     if type(now) is Rows and type(before) is Rows:
         return now.changed_since(before)
     return [*compress(count(), map(is_not, now.values(), before.values()))]
 
 
 def table_of(items: Items, places: Sequence[int]) -> Table:
-    """Return the items at some places as a table."""
+    """Return the items at these places as a table."""
     if type(items) is Rows:
         return items.table(places)
     found = _at(items, places)
@@ -196,7 +196,7 @@ def table_of(items: Items, places: Sequence[int]) -> Table:
 
 
 def windows_of(items: Items, places: Sequence[int | None]) -> Sequence[Runs]:
-    """Return the windows of items at some places; none where there is no place."""
+    """Return the windows of items at these places; an empty one for None."""
     there = [place for place in places if place is not None]
     windows = items.windows(there) if type(items) is Rows else _windows(_at(items, there))
     if len(there) == len(places):

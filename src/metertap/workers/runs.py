@@ -1,4 +1,4 @@
-"""Windows of workers: what is new of each is handed over, one column of all series at a time."""
+"""Windows of workers: what is new is sent as columns, of all series together."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from metertap.workers.columns import chooser, with_others
 
 _FACTORS = (1.0, 1000.0)
 _MOST_GONE = 64
-"""The samples beside a quarter of a window that have gone before its data is written anew."""
+"""Data is rewritten when a quarter of the window and this many samples are gone from it."""
 _FEW = 4
-"""The samples of each window that are taken one by one, where all windows have as many new ones."""
+"""The most new samples of each window that are handled one by one, if all have as many."""
 NO_RUN = run_of(array("d"), 1.0)
-"""The window of a series that has none."""
+"""The window of a series without samples."""
 _run = partial(tuple.__new__, Run)
 
 
 class Fresh(NamedTuple):
-    """What another worker lacks of a window: its newest samples."""
+    """The newest samples of a window, which another worker lacks."""
 
     samples: Sequence[float]
     factor: float
     kept: int
-    """The number of samples that it has and that are still in the window, before these."""
+    """The number of samples before these that it has, and that are still in the window."""
 
 
 class Runs(NamedTuple):
-    """The windows of many series, `Run` by `Run`: a column of each of their members."""
+    """The windows of many series: a column for each member of `Run`."""
 
     data: Sequence[array[float]]
     start: Sequence[int]
@@ -43,7 +43,7 @@ class Runs(NamedTuple):
     window: Sequence[int]
 
     def at(self, places: Sequence[int]) -> Runs:
-        """Return the windows of some series."""
+        """Return the windows at these places."""
         if len(places) == len(self.data) and [*places] == [*range(len(places))]:
             return self
         return Runs(*map(chooser(places), self))
@@ -59,10 +59,10 @@ class Runs(NamedTuple):
     def with_others(
         self, places: Sequence[int], others: Runs, size: int, known: Runs | None = None
     ) -> Runs:
-        """Return these windows of `size` series, with others in some places.
+        """Return windows of `size` series: these, with `others` at these places.
 
-        A series that had no place yet has no window. Columns of `known`, which are those in these
-        places, are not copied again where `others` has the same.
+        A new place without others has an empty window. Columns of `known`, the windows at these
+        places, are reused where `others` has the same.
         """
         if len(self.data) == size and not places:
             return self
@@ -84,7 +84,7 @@ def runs_of(runs: Iterable[Run]) -> Runs:
 
 
 def fresh(now: Run, before: Run | None) -> Fresh:
-    """Return what has come to a window since `before`."""
+    """Return what is new in a window since `before`."""
     new = now.size
     if before is not None and _is_later(now, before):
         new = min(new, now.ever - before.ever)
@@ -92,14 +92,14 @@ def fresh(now: Run, before: Run | None) -> Fresh:
 
 
 def _is_later(now: Run, before: Run) -> bool:
-    """Return whether `now` is the same window as `before`, at most with newer samples."""
+    """Return whether `now` is the same window as `before`, perhaps with newer samples."""
     return now.window == before.window and now.factor == before.factor and now.ever >= before.ever
 
 
 def completed(sent: Sequence[Sequence[Any]], before: Runs) -> Runs:
-    """Return windows of another worker, of which those before were known. Raises Malformed.
+    """Return another worker's windows, given those before and what was sent. Raises Malformed.
 
-    `sent` are the columns of `Fresh`. A window of which nothing is kept is another one.
+    `sent` has the columns of `Fresh`. A window that keeps no samples is a new one.
     """
     samples, factors, kept = sent
     if 0 in kept:
@@ -125,7 +125,7 @@ def completed(sent: Sequence[Sequence[Any]], before: Runs) -> Runs:
 
 
 def _data_of(runs: Runs, starts: Sequence[int]) -> Sequence[array[float]]:
-    """Return the data of windows, to which samples may be appended, from their new starts on."""
+    """Return the data of windows from their new starts on; samples may be appended to it."""
     if max(starts) <= _MOST_GONE and [*runs.end] == [*map(len, runs.data)]:
         return runs.data
     return [
@@ -135,18 +135,18 @@ def _data_of(runs: Runs, starts: Sequence[int]) -> Sequence[array[float]]:
 
 
 class Moves(NamedTuple):
-    """What has come to windows and what has gone from them: columns of samples or of arrays."""
+    """Samples that have come to windows and gone from them: columns of numbers, or of arrays."""
 
     come: Sequence[Sequence[Any]]
     gone: Sequence[Sequence[Any]]
     are_arrays: bool
     others: set[int]
-    """The places of windows that are others now, or of which too little is known."""
+    """The places of windows that were replaced, or of which too little is known."""
     sizes: Sequence[int]
-    """The numbers of samples now."""
+    """The present numbers of samples."""
 
     def scaled(self, scales: Sequence[float]) -> Moves:
-        """Return the same with the samples of each window multiplied."""
+        """Return the moves with the samples of each window multiplied."""
 
         def times(column: Sequence[Any]) -> Sequence[Any]:
             if not self.are_arrays:
@@ -172,7 +172,7 @@ def moves(before: Runs, now: Runs) -> Moves:
     if least < 0 or most > min(sizes, default=0):
         others.update(compress(count(), map(gt, repeat(0), come)))
         others.update(compress(count(), map(gt, come, sizes)))
-    if least == most <= _FEW and went is come and not others:  # as usual of full windows
+    if least == most <= _FEW and went is come and not others:  # as usual with full windows
         each = range(most)
         return Moves(
             [[*map(getitem, now.data, map(sub, now.end, repeat(on + 1)))] for on in each],

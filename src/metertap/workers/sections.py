@@ -1,7 +1,7 @@
 """Sections that workers exchange: how each is collected, written, merged, and kept.
 
-To make a section of the document true for all workers, add one `Section` to the list that
-`metertap.workers.group` gets. Nothing else has to know of it.
+To add a section of the document for all workers, add a `Section` to the list that
+`metertap.workers.group` gets. No other module knows the sections.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from metertap.workers.rows import Items, Key, Part, Sheet, Written
 from metertap.workers.runs import Fresh, fresh
 
 FIGURES = ("tools", "caches", "operations", "sessions", "weights", "usage", "whole")
-"""The sections that `figures_of` makes figures of."""
+"""The sections from which `figures_of` makes figures."""
 _OUTCOMES = frozenset(outcomes.ALL)
 _tool, _weight = attrgetter("name", "source"), attrgetter("name", "source", "side")
 _operation = attrgetter("side", "method", "name")
@@ -50,26 +50,26 @@ class Section:
 
     name: str
     kind: Any
-    """The type of an item, or of a part's figures: what `coding.encoder` writes."""
+    """The type of an item, or of a part's figures, for `coding.encoder`."""
     take: Callable[[Figures, Items], Items]
-    """A function that makes the present items from the recorder's figures and earlier items."""
+    """Returns the present items, given the recorder's figures and the former items."""
     merge: Callable[..., Sequence[Any]]
-    """A function that makes one item of each list of items, or of the items of workers' tables."""
+    """Returns an item for each list of items, or for the items of workers' tables."""
     settle: Callable[[Any], Any]
-    """A function that makes what stays of an item after its worker has ended; None for nothing."""
+    """Returns the part of an item that stays after its worker has ended; None for nothing."""
     tells_change: bool = True
-    """Whether it is saved when it changes; otherwise only together with others."""
+    """Whether a change is saved at once, and not only together with others."""
     is_sound: Callable[[Sequence[Sequence[Any] | None]], bool] = lambda _members: True
-    """A check whether columns of another process have all that their type cannot demand."""
+    """Checks that columns from another process have what their type cannot demand."""
     has_windows: bool = False
-    """Whether its items are parts."""
+    """Whether its items are parts, with windows."""
     has_columns: bool = False
-    """Whether items are named tuples, or parts, that are merged column by column."""
+    """Whether its items are named tuples, or parts, which are merged column by column."""
 
     def encoded(
         self, changes: Changes, samples: list[bytes], *, has_windows: bool = True
     ) -> list[Any]:
-        """Return a form that JSON can write, and add to `samples` the numbers that follow it."""
+        """Return a form for JSON, and add to `samples` the numbers that follow it."""
         keys, items = [*map(list, changes.keys)], changes.items
         columns = None
         encoder(int)(changes.numbers, samples)
@@ -133,7 +133,7 @@ class Section:
 
 
 def each(merge: Callable[[list[Any]], Any]) -> Callable[[list[list[Any]]], list[Any]]:
-    """Return a section's way to merge where each item is merged by itself."""
+    """Return a section's `merge` that merges each item by itself."""
     return lambda groups: [*map(merge, groups)]
 
 
@@ -163,7 +163,7 @@ def of_recorder(recorder: Recorder) -> list[Section]:
             changed = [*compress(now, map(is_not, now, map(_figures, before.values())))]
             keys = [*map(key_of, changed)]
             if len(now) != len(before) or not {*keys}.issubset(before):
-                found, changed, keys = {}, [*now], [*map(key_of, now)]  # one has come or gone
+                found, changed, keys = {}, [*now], [*map(key_of, now)]  # a key has come or gone
             if not changed:
                 return before
             new = []
@@ -209,7 +209,7 @@ def of_recorder(recorder: Recorder) -> list[Section]:
 
 
 def of_process(take: Callable[[Figures], Whole]) -> Section:
-    """Return the section of figures that a process has once; every list needs it."""
+    """Return the section of the process's own figures, which every list needs."""
     return Section(
         "whole",
         Whole,
@@ -221,7 +221,7 @@ def of_process(take: Callable[[Figures], Whole]) -> Section:
 
 
 def figures_of(sheet: Sheet) -> Figures:
-    """Make figures for views from the workers' sections; one that was not asked for is empty."""
+    """Return figures for views from sections; a missing section is empty."""
     whole: Whole = sheet["whole"][()]
 
     def parts(section: str) -> tuple[Any, ...]:
@@ -246,7 +246,7 @@ def figures_of(sheet: Sheet) -> Figures:
 
 def _have_all_outcomes(tools: Sequence[Sequence[Any] | None]) -> bool:
     counts = tools[ToolFigures._fields.index("counts")]
-    if counts is None:  # they are what they were
+    if counts is None:  # they have not changed
         return True
     if isinstance(counts, Named):
         return {*counts.names} == _OUTCOMES
@@ -262,5 +262,5 @@ def _usage(figures: Figures, before: Items) -> Items:
 
 
 def _kept(found: Items, before: Items) -> Items:
-    """Keep earlier objects that are equal."""
+    """Return the items, with the former objects for those that are equal."""
     return {key: before[key] if before.get(key) == item else item for key, item in found.items()}

@@ -1,7 +1,7 @@
-"""The windows of several workers as one, for percentiles that are exact over all samples.
+"""The windows of several workers as one, with percentiles that are exact over all samples.
 
-A worker hands over the samples that are new, and they take the place of the oldest in one window
-of all workers. So a look costs what the new samples cost, whatever the windows hold.
+A worker sends its new samples, and they replace the oldest ones in one window of all workers. So a
+look costs what the new samples cost, however many the windows have.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from metertap.workers.runs import Runs, moves
 _MOST_MOVED = 1 / 8
 """The share of new samples above which sorting all is cheaper than moving some."""
 _FEW = 400
-"""Samples that are all kept in order."""
+"""The number of samples up to which all are kept sorted."""
 _LOW, _HIGH, _CUT = 0.45, 0.55, 0.93
-"""Of more, those about the median and those from the last share on are kept in order."""
+"""With more samples, those around the median and those from the last share on are kept sorted."""
 
 _percentiles = partial(tuple.__new__, Percentiles)
 
 
 class Together:
-    """All samples of some windows, of which those are in order that percentiles may lie among.
+    """All samples of some windows; only those near percentiles are sorted, the others are counted.
 
-    The others are only counted. For one thread at a time.
+    For one thread at a time.
     """
 
     __slots__ = ("_below", "_cut", "_high", "_low", "_middle", "_tail", "_top", "factor", "size")
 
     def __init__(self) -> None:
         self.factor = 1.0
-        self.size = self._below = 0  # all samples, and those that are less than `_low`
+        self.size = self._below = 0  # all samples, and those below `_low`
         self._low, self._high, self._cut = -inf, inf, inf
         self._middle = self._top = array("d")  # from `_low` to `_high`, and from `_cut` on
-        self._tail: tuple[float, ...] = ()  # p95 and p99, until something about them changes
+        self._tail: tuple[float, ...] = ()  # p95 and p99, until they may have changed
 
     def moved(self, come: Iterable[float], gone: Iterable[float], size: int) -> Percentiles:
-        """Put new samples in place of those that have gone, and return the percentiles of all.
+        """Replace gone samples by new ones, and return the percentiles of all.
 
-        Raises IndexError where all samples have to be sorted again, as after any other error.
+        Raises IndexError if all samples have to be sorted again, as they must after any error.
         """
         low, high, cut, middle, top = self._low, self._high, self._cut, self._middle, self._top
         below = self._below
@@ -94,26 +94,26 @@ class Together:
         return self._found()
 
     def _found(self) -> Percentiles:
-        """Return the percentiles; IndexError where one of them is among what is not in order."""
+        """Return the percentiles. Raises IndexError if one is among samples that are not sorted."""
         places, extrapolated = places_of(self.size)
         if not places:
             return Percentiles()
         tail = self._tail
         if not tail:
             tail = self._between(*places[1]), self._between(*places[2])
-            if places[1][0] > self.size - len(self._top):  # p99 is, too
+            if places[1][0] > self.size - len(self._top):  # so is p99
                 self._tail = tail
         return _percentiles((self._between(*places[0]), *tail, extrapolated))
 
     def _between(self, index: int, beyond: int) -> float:
-        """Return what lies so many hundredths beyond the sample before the one of a place."""
+        """Return the value `beyond` hundredths of the way from the sample before a place."""
         part, place = self._middle, index - self._below
         if not 0 < place < len(part):
             part, place = self._top, index - self.size + len(self._top)
             if place <= 0:
                 raise IndexError(index)
         below, above = part[place - 1] * self.factor, part[place] * self.factor
-        return (below * (100 - beyond) + above * beyond) / 100  # as `percentiles` does it
+        return (below * (100 - beyond) + above * beyond) / 100  # as `percentiles` computes it
 
 
 class Windows:
@@ -125,17 +125,17 @@ class Windows:
         before: Sequence[Sequence[Runs]],
         now: Sequence[Sequence[Runs]],
     ) -> None:
-        """Take the windows of each worker as they are `now`: of each series one, or several.
+        """Take the windows of each worker as they are `now`: for each series one, or several.
 
-        Those `before` are what `togethers` are of; empty if that is not known. `ToolSeries.runs`
-        says which windows there are.
+        `before` are the windows behind `togethers`; empty if unknown. `ToolSeries.runs` describes
+        the windows of a series.
         """
         self._togethers = togethers
         self._before = before
         self._now = now
 
     def percentiles(self, place: int = 0) -> tuple[list[Percentiles], list[int]]:
-        """Return the percentiles of the windows at one place, and the number of samples."""
+        """Return the percentiles of the windows at one place, and the numbers of samples."""
         togethers = []
         for known in self._togethers:
             if place not in known:
@@ -156,7 +156,7 @@ class Windows:
 def _moved(
     togethers: Sequence[Together], before: Sequence[Runs], now: Sequence[Runs]
 ) -> list[Percentiles]:
-    """Return percentiles by what has happened to windows since `before`."""
+    """Return percentiles, updated by what has happened to windows since `before`."""
     moved = [moves(old, new) for old, new in zip(before, now, strict=True)]
     if len(set[float]().union(*(each.factor for each in now))) > 1:
         units = [one.factor for one in togethers]
@@ -171,14 +171,14 @@ def _moved(
             try:
                 found.append(one.moved(new, old, size))
                 continue
-            except IndexError:  # a percentile is among the samples that are not in order
+            except IndexError:  # a percentile is among samples that are not sorted
                 pass
         found.append(one.sorted([runs.at([place]).each()[0] for runs in now]))
     return found
 
 
 def _scales(runs: Runs, units: Sequence[float]) -> list[float]:
-    """Return what makes samples of windows have the units of all."""
+    """Return factors from the windows' units to the common unit."""
     return [
         1.0 if factor == unit else factor for factor, unit in zip(runs.factor, units, strict=True)
     ]
@@ -187,7 +187,7 @@ def _scales(runs: Runs, units: Sequence[float]) -> list[float]:
 def _by_series(
     moved: Sequence[tuple[bool, Sequence[Sequence[Any]]]],
 ) -> Iterable[Sequence[float]]:
-    """Return the samples of each series from columns of samples, or of arrays of some."""
+    """Yield the samples of each series, from columns of samples or of arrays."""
     one_by_one = [column for are_arrays, columns in moved if not are_arrays for column in columns]
     arrays = [column for are_arrays, columns in moved if are_arrays for column in columns]
     singles = zip(*one_by_one, strict=True) if one_by_one else repeat(())

@@ -1,6 +1,6 @@
 """Messages between workers: JSON, and then numbers of eight bytes each.
 
-What the JSON and the numbers mean is in `metertap.workers.coding`.
+`metertap.workers.coding` writes and reads their contents.
 """
 
 from __future__ import annotations
