@@ -1,1 +1,1 @@
-"""`metertap run`: measuring a program that does not know of metertap."""
+"""`metertap run`: measuring a program that knows nothing of metertap."""

@@ -1,10 +1,10 @@
-"""Programs that gevent patches in their first lines, and must be first to use what it patches.
+"""Programs that gevent patches in their first lines, before anything else uses what it patches.
 
-What has taken its classes from `ssl` before that calls itself without end afterwards, and threads
-that were started before are not known to `threading` any more. So nothing of that may come with
-metertap before the program has called `gevent.monkey.patch_all()`.
+A module that has taken classes from `ssl` before then calls itself without end, and `threading`
+does not know earlier threads any more. So metertap imports nothing of that before the program has
+called `gevent.monkey.patch_all()`.
 
-This module imports nothing that Python has not imported by itself.
+This module imports only what Python itself has imported.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from typing import Any
 
 EVENTS = "gevent.events"
-"""The module that is imported when the patching begins, and tells when it is done."""
+"""The module that gevent imports when patching begins, and that notifies of its end."""
 _NAMES = frozenset({"gevent", "gevent.monkey"})
 _MOST_BYTES = 2**20
 
 
 def patches_later(script: str | None) -> bool:
-    """Return whether the program says, in its command or its `script`, that it will be patched."""
+    """Return whether the command, or its `script`, says that gevent will patch the program."""
     if EVENTS in sys.modules:
         return False
     return not _NAMES.isdisjoint(sys.orig_argv) or (script is not None and _patches(script))
 
 
 def _patches(script: str) -> bool:
-    # As a pipe or a device would be, what is very long is no script.
+    # A very long file is no script, nor is a pipe or a device.
     try:
         handle = os.open(script, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with open(handle, "rb") as file:
@@ -45,10 +45,10 @@ def _patches(script: str) -> bool:
 
 
 def on_patched(tell: Callable[[], None]) -> None:
-    """Call `tell` when gevent has patched everything. To be called as `EVENTS` is imported."""
+    """Call `tell` when gevent has patched everything. To be called while `EVENTS` is imported."""
     try:
         subscribers: list[Any] = __import__("zope.event", fromlist=["subscribers"]).subscribers
-    except ImportError:  # then whatever else ends the waiting does
+    except ImportError:  # then another event ends the waiting
         return
 
     def heard(event: object) -> None:

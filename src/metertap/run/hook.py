@@ -1,4 +1,4 @@
-"""The part of `metertap run` inside the program, before its first line."""
+"""The part of `metertap run` that runs inside the program, before its first line."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def measure(
     modules_before: Iterable[str] | None = None,
     caches_put_off: Callable[[], None] | None = None,
 ) -> None:
-    """Measure the program by the settings in `environ`; `folder` is the one that it started in.
+    """Measure the program by the settings in `environ`; `folder` is its first working directory.
 
-    `modules_before` were imported before metertap was, if this is before the program's first line.
-    `caches_put_off` is called when caches of `functools` begin to be measured, to end the wait for
-    the first of them. Without it they are measured at once.
+    `modules_before` were imported before metertap, if the program has not begun yet.
+    `caches_put_off` is called when caches of `functools` begin to be measured, to end the waiting
+    for the first of them. Without it, they are measured at once.
     """
     program.start_folder = folder
     if caches_put_off is not None:
@@ -38,7 +38,7 @@ def measure(
         if modules_before is not None and tap.is_active:
             tap.pipeline  # noqa: B018  # imported now, before the program's modules can be found
     with faults.guarded("run"):
-        if not state.settings().run_children:  # they are measured anyway
+        if not state.settings().run_children:  # child processes are measured anyway
             for watch in supervisor_watches(_follow):
                 watch.install()
     with faults.guarded("run"):
@@ -47,20 +47,20 @@ def measure(
 
 
 def _follow() -> None:
-    """Measure the processes that a reloader or a master of workers starts: they are the program.
+    """Measure processes that a reloader or a master of workers starts: they are the program.
 
-    What they start in turn is not measured: the hook takes itself out of their environment.
+    Processes that these start are not measured: the hook removes itself from their environment.
     """
     others.measured()
-    if "gunicorn.arbiter" not in sys.modules:  # its workers are forks, and are measured anyway
+    if "gunicorn.arbiter" not in sys.modules:  # its workers are forked, and measured anyway
         add_hook(os.environ)
 
 
 def _give_way(modules: Iterable[str]) -> None:
     """Forget those of `modules` that the program's own folders have under the same name.
 
-    A program may have a `statistics.py` beside it and import that one. metertap came first and
-    imported the standard library's, which it keeps.
+    A program may have its own `statistics.py` and import that one. metertap has imported the
+    standard library's before, and keeps it.
     """
     folder = _program_folder()
     folders = launched.folders(program.arguments(), program.start_folder)
@@ -77,7 +77,7 @@ def _give_way(modules: Iterable[str]) -> None:
 
 
 def _program_folder() -> Path | None:
-    """Return what Python will put first on the program's path: `sys.path[0]` is not there yet."""
+    """Return the folder that Python will put first on the path, before it is in `sys.path`."""
     if getattr(sys.flags, "safe_path", False):
         return None
     arguments = program.arguments()

@@ -1,7 +1,7 @@
-"""Folders that a launcher puts on the path of the program that it runs, after metertap has started.
+"""Folders that a launcher puts on the path of its program, after metertap has started.
 
-A profiler, a debugger or a server is a program itself, whose own folder Python puts there first.
-This module is imported before the program starts, and imports nothing that is not there already.
+A profiler, a debugger or a server is a program itself, whose own folder Python puts first. This
+module is imported before the program starts, and imports only what is imported already.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ _LAUNCHERS = frozenset(
     }
 )
 _FOLDERS = frozenset({"--app-dir", "--chdir", "--working-dir"})
-"""Options of servers that name the folder of the application."""
+"""Options of servers that name the application's folder."""
 
 
 def folders(command: Sequence[str], folder: str) -> list[str]:
-    """Return the folders of what a launcher runs; none where the command names no launcher.
+    """Return the folders of the program that a launcher runs; none if the command is no launcher.
 
-    `command` is what stands after the interpreter, and `folder` the one that it started in.
+    `command` is the command after the interpreter, `folder` its working directory.
     """
     words = iter(command)
     launcher = ""
@@ -65,9 +65,9 @@ def folders(command: Sequence[str], folder: str) -> list[str]:
         if option in _FOLDERS:
             found.append(os.path.join(folder, value if is_given else after))
     for word in rest:
-        name, ending, _ = word.partition(".py")  # there may be the name of an application behind it
+        name, ending, _ = word.partition(".py")  # the name of an application may follow it
         script = os.path.join(folder, name + ending)
         if ending and os.path.isfile(script):
             found.append(os.path.dirname(script))
-            break  # what follows are the program's own arguments
+            break  # the program's own arguments follow
     return found

@@ -2,11 +2,11 @@
 
 Most of what can be measured comes with a library, and importing all of metertap takes longer than
 many programs take to start. So nothing is imported until the program imports such a library, uses
-metertap itself, or makes a cache with `functools.lru_cache`. Whatever could be noticed earlier (a
-port that is to answer, a collector, a configuration file, modules of the program that have names of
-Python's own) is a reason not to wait.
+metertap itself, or makes a cache with `functools.lru_cache`. Anything that others could notice
+earlier (a port, a collector, a configuration file, modules of the program with names of Python's
+own) is a reason not to wait.
 
-This module imports nothing but what Python has imported by itself, `functools` and `gc`.
+This module imports only what Python itself has imported, `functools` and `gc`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ PACKAGES = frozenset(
         "werkzeug",
     }
 )
-"""Packages whose import ends the waiting: those that are measured, and supervisors of processes."""
+"""Packages whose import ends the waiting: measured ones, and supervisors of processes."""
 _SDK = "opentelemetry.sdk"
 _PREFIXES = ("METERTAP_", "METRICS_", "PROMETHEUS_", "PERFORMANCE_METRIC", "OTEL_")
 _MAY_WAIT = frozenset(
@@ -83,9 +83,9 @@ _MAY_WAIT = frozenset(
         "PROMETHEUS_HOST",
     }
 )
-"""Variables that say nothing to anybody before something is measured."""
+"""Variables that have no effect before something is measured."""
 _PORTS = frozenset({"METRICS_JSON_PORT", "PROMETHEUS_PORT"})
-"""A port that the system chooses, 0, is opened when something is measured; another one at once."""
+"""A port that the system chooses, 0, opens with the first measurement; others open at once."""
 _NEEDED = frozenset(
     {
         "importlib_metadata",
@@ -97,7 +97,7 @@ _NEEDED = frozenset(
         "wrapt",
     }
 )
-"""Packages that metertap imports, which must not be others of the same name."""
+"""Packages that metertap imports: others of the same name must not be found in their place."""
 _FLAGS_WITHOUT_VALUE = frozenset(
     {"-B", "-O", "-OO", "-P", "-b", "-bb", "-d", "-q", "-s", "-u", "-v"}
 )
@@ -115,8 +115,8 @@ _lru_cache: Any = functools.lru_cache
 def start(modules_before: Iterable[str], failed: Callable[[Exception], None]) -> None:
     """Measure the program, or wait for something that can be measured.
 
-    `modules_before` were imported before this one. `failed` is told why metertap cannot be
-    imported, if that is found out later.
+    `modules_before` were imported before this one. `failed` is called with the reason if metertap
+    turns out later to be impossible to import.
     """
     if not os.environ.get("METERTAP_RUN_CHILDREN"):
         others.watch()
@@ -131,7 +131,7 @@ def start(modules_before: Iterable[str], failed: Callable[[Exception], None]) ->
 
 
 def may_wait() -> bool:
-    """Return whether nothing of metertap can be noticed before something is measured."""
+    """Return whether metertap has no visible effect before something is measured."""
     folder = _program_folder()
     return (
         folder is not None
@@ -144,7 +144,7 @@ def may_wait() -> bool:
 
 
 def _waits_for_patches() -> bool:
-    """Return whether the program is one that gevent patches first, and waiting harms nothing."""
+    """Return whether gevent patches the program first, and waiting does no harm."""
     folder = _program_folder()
     return (
         folder is not None
@@ -163,13 +163,13 @@ def _cannot_wait(variable: tuple[str, str]) -> bool:
 
 
 def _script() -> str | None:
-    """Return the file that is run, if the command names one first."""
+    """Return the script that the command runs, if that comes first."""
     words = [word for word in sys.orig_argv[1:] if word not in _FLAGS_WITHOUT_VALUE]
     return words[0] if words and not words[0].startswith("-") else None
 
 
 def _program_folder() -> str | None:
-    """Return the folder that comes first on the program's path; None where that is uncertain."""
+    """Return the folder that comes first on the program's path; None if that is uncertain."""
     words = iter(sys.orig_argv[1:])
     for word in words:
         if word in _FLAGS_WITHOUT_VALUE:
@@ -192,7 +192,7 @@ def _launched() -> list[str]:
 
 
 def _is_import_system_pythons() -> bool:
-    """Return whether imports that come later will find what they would find now."""
+    """Return whether imports will find later what they would find now."""
     if not isinstance(__import__, type(len)):
         return False
     for finder in sys.meta_path:
@@ -209,7 +209,7 @@ def _is_import_system_pythons() -> bool:
 
 
 def _shadows(folder: str) -> bool:
-    """Return whether a module of the program could be taken for one that metertap imports later."""
+    """Return whether a module of the program has the name of one that metertap will import."""
     try:
         names = {entry.partition(".")[0] for entry in os.listdir(folder) if _can_import(entry)}
     except OSError:
@@ -218,12 +218,12 @@ def _shadows(folder: str) -> bool:
 
 
 def _can_import(entry: str) -> bool:
-    """Return whether a file or folder of this name is a module: a `logging.yaml` is none."""
+    """Return whether a file or folder of this name is a module, as `logging.yaml` is not."""
     return "." not in entry or entry.endswith((".py", ".pyc", ".so", ".pyd"))
 
 
 def _own_path() -> Iterator[str]:
-    """Name the entries of the path that packages are not installed to, nor metertap itself."""
+    """Yield entries of the path where neither packages nor metertap are installed."""
     for entry in sys.path:
         if entry.startswith(_STDLIB) or any(name in entry for name in _INSTALLED):
             continue
@@ -243,8 +243,8 @@ def _parents(folders: Collection[str]) -> Iterator[str]:
 def _configures(folder: str) -> bool:
     """Return whether the file in `folder` may have settings of metertap's.
 
-    What may be without end (a pipe, a device, a long file) is not looked into: whatever reads the
-    settings says what it thinks of that.
+    What could be endless (a pipe, a device, a long file) is not read here: reading the settings
+    will report it.
     """
     try:
         handle = os.open(os.path.join(folder, _FILE), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
@@ -259,7 +259,7 @@ def _configures(folder: str) -> bool:
 
 
 class _Imported:
-    """Loads a module that is there already: it gives that, and does not execute it again."""
+    """A loader that returns a module that is imported already, without executing it again."""
 
     def __init__(self, module: Any) -> None:
         self._module = module
@@ -273,9 +273,9 @@ class _Imported:
 
 
 class _Waiting:
-    """Waits for a library, and then has everything measured, by the settings of the start.
+    """An import hook that waits for a library, and then has everything measured.
 
-    It is an import hook that finds nothing: it is asked for each module before Python's own are.
+    It finds no modules itself, but Python asks it for each one before its own finders.
     """
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
@@ -294,7 +294,7 @@ class _Waiting:
     def _list(self) -> None:
         """List the process for `metertap snapshot`."""
         name = self._environ.get("OTEL_SERVICE_NAME", "").strip()
-        shown = "null"  # who reads it asks the system what is run
+        shown = "null"  # its reader asks the system for the command
         if name:
             import json
 
@@ -307,7 +307,7 @@ class _Waiting:
                 f'"namespace": {runtime_folder.namespace() or "null"}, '
                 f'"json_url": null, "prometheus_url": null, "reason": "{listing.NO_PAGE_YET}"}}',
             )
-        except OSError:  # where nothing can be listed, whoever opens an endpoint says so
+        except OSError:  # opening an endpoint reports it if nothing can be listed
             return
         self._pid = os.getpid()
         atexit.register(self._unlist)
@@ -317,25 +317,25 @@ class _Waiting:
             listing.briefly(lambda: os.unlink(self._file))
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """Return what the finder of the patches finds of a library that is to be measured."""
+        """Return the finder's result for a library that has just begun to be measured."""
         if name == greenlets.EVENTS:
             greenlets.on_patched(self._end)
         if name in PACKAGES or name == _SDK or name.startswith("metertap."):
             self._end(caches_put_off=self._see_no_caches)
-            if name in sys.modules:  # imported by that; executed again, it would begin anew
+            if name in sys.modules:  # imported just now; a second execution would begin anew
                 loader: Any = _Imported(sys.modules[name])
                 spec = type(sys.__spec__)(name, loader)
-                # Python takes the spec of a module that is there now, not what is returned.
+                # Python takes the present module's own spec, and not the returned one.
                 sys.modules[name].__spec__ = spec
                 return spec
-            # The hooks that were added just now are not asked for this module any more.
+            # Python does not ask hooks that were added just now for this module.
             imports: Any = sys.modules.get("metertap.patching.imports")
             if imports is not None and name in PACKAGES:
                 return imports.find_spec(name, path, target)
         return None
 
     def _end(self, caches_put_off: Callable[[], None] | None = None) -> None:
-        """Measure, unless a thread is at that already; caches only later if they are put off."""
+        """Measure, unless another thread does already; caches later, if they are put off."""
         if not self._is_awake.acquire(blocking=False):
             return
         finder: Any = self
@@ -343,8 +343,8 @@ class _Waiting:
         if caches_put_off is None:
             self._see_no_caches()
         atexit.unregister(self._unlist)
-        # What is imported stays. To look through all of a program's objects for garbage meanwhile
-        # takes as long as the imports themselves.
+        # Imported modules stay. Collecting garbage among all of a program's objects meanwhile takes
+        # as long as the imports themselves.
         try:
             with Uncollected():
                 from metertap.run.hook import measure
@@ -358,19 +358,19 @@ class _Waiting:
             functools.lru_cache = _lru_cache
 
     def _cache_decorator(self) -> Any:
-        """Return `functools.lru_cache` as it is until the program makes a cache by it."""
+        """Return a function like `functools.lru_cache`, until the program makes a cache by it."""
 
         @functools.wraps(_lru_cache)
         def lru_cache(maxsize: Any = 128, typed: Any = False) -> Any:
             try:
                 caller = sys._getframe(1)
-                if caller.f_code.co_filename == _FUNCTOOLS:  # functools.cache
+                if caller.f_code.co_filename == _FUNCTOOLS:  # called by functools.cache
                     caller = caller.f_back or caller
                 if _is_programs(caller):
                     self._end()
                     _begin_rest()
-                # What stands there now may be a wrapper of the program's that calls this one. Only
-                # what metertap put around Python's own is sure not to.
+                # The function there now may be a wrapper of the program that calls this one. Only
+                # metertap's own wrapper around Python's function is sure not to.
                 decorate = functools.lru_cache
                 around = getattr(decorate, "__wrapped__", None)
                 is_measured = around is _lru_cache and decorate is not lru_cache
