@@ -1,4 +1,4 @@
-"""Instrumentors: one module for each library of `libraries.LIBRARIES`, and for own lines."""
+"""Instrumentations: one module for each library of `libraries.LIBRARIES`, and for own lines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from metertap_instrumentation.process import NAME as PROCESS_METRICS
 def _load(module: str) -> Instrumentation | None:
     try:
         found: Instrumentation = importlib.import_module(f"{__name__}.{module}").INSTRUMENTATION
-    except Exception as fault:  # one that is broken is one that is absent
+    except Exception as fault:  # a broken one is left out
         faults.fault(f"instrumentation {module}", fault)
         return None
     return found
@@ -31,7 +31,7 @@ def libraries() -> list[Instrumentation]:
 
 
 _CONFIGURED = ("tools.configured", "caches.configured")
-"""Modules of the program's own handlers and caches, by lines of the configuration file."""
+"""Modules for the program's own handlers and caches, by lines of the configuration file."""
 _MOST_TOLD = 20
 _has_lines = False
 _installed: list[Instrumentation] = []
@@ -42,24 +42,24 @@ _put_off: dict[str, Callable[[], None]] = {}
 
 
 def put_off(module: str, end: Callable[[], None]) -> None:
-    """Install an instrumentation with `begin_rest` at the latest; `end` is called just before."""
+    """Install an instrumentation by `begin_rest` at the latest; `end` is called just before."""
     _put_off[module] = end
 
 
 def begin_rest() -> None:
-    """Install what was put off."""
+    """Install the instrumentations that were put off."""
     for begin in [_waiting[module] for module in list(_put_off) if module in _waiting]:
         with faults.guarded("instrumentation put off"):
             begin()
 
 
-state.on_fork(before=begin_rest)  # what was counted before a fork is not the child's
+state.on_fork(before=begin_rest)  # lookups before a fork are not the child's
 
 
 def known() -> tuple[Instrumentation, ...]:
-    """List every library's instrumentation, and those for lines of the file if it has any.
+    """Return every library's instrumentation, and those for configured lines, if there are any.
 
-    What waits for the import of its library is loaded, and so knows which version it is of.
+    Instrumentations that wait for their library are loaded, to know the library's version.
     """
     for begin in list(_waiting.values()):
         begin()
@@ -84,7 +84,7 @@ def install(
     `caches` and `tools` are the lines of `[tool.metertap.caches]` and `[tool.metertap.tools]`.
     """
     global _has_lines
-    if tools or caches or _has_lines:  # else nothing of them is imported
+    if tools or caches or _has_lines:  # without lines, their modules are not imported
         _has_lines = True
         for module, lines in zip(_CONFIGURED, (tools, caches), strict=True):
             with faults.guarded("instrumentation configured"):
@@ -98,7 +98,7 @@ def install(
 
 
 def _install_library(library: Library, is_disabled: Callable[[str], bool]) -> None:
-    """Install what measures a library, at once if that is imported, else just before it is."""
+    """Install a library's instrumentation: at once if that is imported, else just before it is."""
 
     def begin() -> None:
         _stop_waiting(library.module)
@@ -136,7 +136,7 @@ def _stop_waiting(module: str) -> None:
 
 
 def check() -> None:
-    """Patch again what other code has unpatched, before anybody looks at what was measured."""
+    """Patch again what other code has unpatched, before figures are read."""
     for instrumentation in list(_installed):
         for patch_set in instrumentation.patch_sets:
             with faults.guarded(f"instrumentation {instrumentation.name}"):
@@ -144,7 +144,7 @@ def check() -> None:
 
 
 def check_names(disabled: frozenset[str]) -> None:
-    """Warn of names among `disabled` that no instrumentation has, of the first `_MOST_TOLD`."""
+    """Warn of names in `disabled` that no instrumentation has; of many, only of some."""
     if disabled <= {"*", PROCESS_METRICS}:
         return
     names = {"*", PROCESS_METRICS, *(item.name for item in (*_configured(), *libraries()))}

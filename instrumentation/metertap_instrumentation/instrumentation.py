@@ -1,4 +1,4 @@
-"""An instrumentor: one library, its verified versions, and the patch sets that measure it."""
+"""An instrumentation: one library, its verified versions, and the patch sets that measure it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ PatchSets = Sequence[PatchSet] | Callable[[Version], Sequence[PatchSet]]
 
 
 class Instrumentation:
-    """One library's patch sets: always the same, or chosen by the version that is installed.
+    """One library's patch sets, which may depend on the installed version.
 
-    Outside the verified range nothing is patched, and `problem` says so. `unverified` says what
-    could not be run even in that range.
+    Outside of the verified range nothing is patched, and `problem` says so. `unverified` names the
+    parts that could not be run, even within the range.
     """
 
     def __init__(
@@ -28,17 +28,17 @@ class Instrumentation:
         self.unverified = unverified
         self.switched_off = False
         self.is_late = False
-        """Whether it is installed late, so that what caches counted until then counts, too."""
+        """Whether it is installed late, so that earlier counts of caches are included."""
         self.version: str | None = None
         self.problem: str | None = None
         self.patch_sets: Sequence[PatchSet] = ()
         self._choose = patch_sets
 
     def install(self) -> None:
-        """Patch what is imported now, and the rest when it is imported."""
+        """Patch modules that are imported now, and others when they are imported."""
         self.switched_off = False
         self.problem = None
-        if not self.patch_sets:  # else the version is known: reading it parses a whole file
+        if not self.patch_sets:  # else the version is known: finding it parses a whole file
             self.version = self._installed_version()
             if self.version is None:
                 return

@@ -1,10 +1,10 @@
-"""The libraries that are measured, and the versions of each that were verified.
+"""The libraries that are measured, and the verified versions of each.
 
-This table is the one place that knows them: the extras of `pyproject.toml`, what `metertap doctor`
-says, `docs/libraries.md` and the environments of continuous integration are checked against it.
+Only this table knows them: the extras of `pyproject.toml`, the output of `metertap doctor`,
+`docs/libraries.md` and the environments of continuous integration are checked against it.
 """
 
-# No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
+# No annotations from __future__: a NamedTuple would compile each of them, which is text, at start.
 
 import re
 from typing import NamedTuple
@@ -16,19 +16,19 @@ class Library(NamedTuple):
     """One library, as one module of this package measures it."""
 
     module: str
-    """The module below `metertap_instrumentation` that measures it."""
+    """The module in `metertap_instrumentation` that measures it."""
     name: str
     """Its name in `METERTAP_DISABLED_INSTRUMENTATIONS`."""
     package: str
-    """The module that a program imports: without it there is nothing to measure."""
+    """The module that a program imports; without it there is nothing to measure."""
     distribution: str
-    """The distribution that is installed; "Python" for a part of the standard library."""
+    """The installed distribution; "Python" for a part of the standard library."""
     first: str
     """The first version that was verified."""
     below: str
-    """The first version that was not."""
+    """The first version that was not verified."""
     part: str = ""
-    """The part of it that is measured here, if another module measures the rest."""
+    """The part that this module measures, if another one measures the rest."""
 
     @property
     def supported(self) -> tuple[Version, Version]:
@@ -130,7 +130,7 @@ LIBRARIES: dict[str, Library] = {
 """The libraries by module."""
 
 MEASURED_BY_OTHERS = (Library("tools.mcp", "mcp", "fastmcp", "fastmcp", "2.14", "5"),)
-"""Libraries that stand on one above, and are measured by its module."""
+"""Libraries that are built on one above, and measured by its module."""
 
 
 def parse_version(text: str) -> Version:

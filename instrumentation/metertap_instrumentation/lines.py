@@ -1,9 +1,9 @@
-"""Lines of the configuration file: a target, and a table with the way to measure it.
+"""Lines of the configuration file: a target, and a table that says how to measure it.
 
     "shop.server:ToolServer.dispatch" = { name = "arg:tool_name" }
 
-Each line is understood, and patched, for itself: one that is wrong takes no other with it. What is
-wrong with it is one warning, and a line of `metertap doctor`.
+Each line is read and patched by itself: a wrong one does not affect the others. What is wrong with
+it is one warning, and a line of `metertap doctor`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TARGET = re.compile(rf"({DOTTED}):({DOTTED})")
 
 
 class Line:
-    """One line that is understood; `ValueError`, which says what is wrong, if it is not."""
+    """One valid line. Raises `ValueError`, which says what is wrong, for another one."""
 
     table: str
     keys: frozenset[str]
@@ -43,28 +43,28 @@ class Line:
         self.read(given)
 
     def read(self, given: Mapping[str, Any]) -> None:
-        """Take the values of the table, whose keys are known."""
+        """Take the values of the table, whose keys are known ones."""
         raise NotImplementedError
 
 
 def need(holds: bool, otherwise: str) -> None:
-    """Refuse a line that does not hold, and say why."""
+    """Raise a `ValueError` with the text `otherwise`, unless the condition holds."""
     if not holds:
         raise ValueError(otherwise)
 
 
 def unknown(key: str, given: object, known: Iterable[str], hint: str = "") -> ValueError:
-    """Return an error that says which values there are instead of `given`."""
+    """Return an error that lists the allowed values in place of `given`."""
     return ValueError(f"{key} = {faults.shown(given)} is unknown{hint}; known: {', '.join(known)}")
 
 
 def nearest(word: str, words: Collection[str]) -> str:
-    """Write the end of a refusal that suggests the one of `words` that is most like `word`."""
+    """Write the end of an error message that suggests the one of `words` most like `word`."""
     return parsing.did_you_mean(parsing.nearest(word, words))
 
 
 def is_a(error: BaseException, name: str) -> bool:
-    """Return whether `error` is of the class `name`: short, qualified, or with its module."""
+    """Return whether `error` is of a class with that name: short, qualified, or with its module."""
     return any(
         name in {kind.__name__, kind.__qualname__, f"{kind.__module__}.{kind.__qualname__}"}
         for kind in type(error).__mro__
@@ -72,19 +72,19 @@ def is_a(error: BaseException, name: str) -> bool:
 
 
 class Patch(PatchSet):
-    """The patch that one line asks for."""
+    """The patch of one line."""
 
     def __init__(self, line: Line, targets: Iterable[Target] = ()) -> None:
         super().__init__(line.module, tuple(targets), name=line.target)
         self._table = line.table
 
     def tell(self, error: Exception) -> None:
-        """Warn that the line does not fit the program, which is no fault of ours."""
+        """Warn that the line does not fit the program, which is no fault of metertap's."""
         _tell(self._table, self.name, f"{self.name}: {self.problem}")
 
 
 class _Unusable(PatchSet):
-    """A line that is not understood: nothing to patch, and something to say."""
+    """A line that is not valid: it patches nothing, and reports why."""
 
     def __init__(self, table: str, target: str, why: str) -> None:
         super().__init__(target.partition(":")[0], (), name=target)
@@ -114,7 +114,7 @@ class Configured(Instrumentation, Generic[L]):
         self.version = ""
 
     def configure(self, given: Mapping[str, Any]) -> None:
-        """Put these lines in force, instead of those before."""
+        """Put these lines in force, in place of the former ones."""
         self.uninstall()
         unusable: list[PatchSet] = []
         lines: list[L] = []
@@ -127,11 +127,11 @@ class Configured(Instrumentation, Generic[L]):
         self.patch_sets = [*unusable, *self.patches(lines)]
 
     def patches(self, lines: list[L]) -> Iterable[PatchSet]:
-        """Return what to patch: one set for each line that is understood."""
+        """Return the patch sets, one for each valid line."""
         raise NotImplementedError
 
     def install(self) -> None:
-        """Patch now what is imported, and the rest when it is."""
+        """Patch modules that are imported now, and others when they are imported."""
         self.switched_off = False
         for patch_set in self.patch_sets:
             patch_set.install()

@@ -1,17 +1,17 @@
 """aiocache: `get` and `multi_get` of every backend, `@cached` and `@multi_cached` included.
 
-Both are wrapped in `BaseCache`, where all backends have them from; what a backend asks meanwhile
-(redis) is part of that lookup. `multi_get` counts each key. aiocache cannot tell a stored None
-from nothing, so that is a miss here, too. `@cached_stampede` looks again when it has its lock:
-its first miss is put off, so that one call of the function is one lookup. While
-`AIOCACHE_DISABLE=1` switches aiocache off nothing is looked up.
+Both are wrapped in `BaseCache`, from which all backends have them; what a backend asks meanwhile
+(redis) is part of that lookup. `multi_get` counts each key. aiocache cannot distinguish a stored
+None from a missing entry, so that is a miss here, too. `@cached_stampede` looks again when it has
+its lock: its first miss is put off, so that one call of the function is one lookup. With
+`AIOCACHE_DISABLE=1` nothing is looked up.
 
-A cache is called by its alias in `aiocache.caches`, if it has one.
+A cache's name is its alias in `aiocache.caches`, if it has one.
 
 Not seen: evictions (entries expire by a timer or in the server); a backend that overrides `get`
-without calling it. With plugins, which must not see anything of ours, a default is told from a
-stored value by identity, and so it is where `BaseCache.get` is not aiocache's own code.
-`OptimisticLock` reads the server past `get`.
+without calling it. With plugins, which must not see a default of ours, a default is distinguished
+from a stored value by identity, and so it is if `BaseCache.get` is not aiocache's own code.
+`OptimisticLock` reads the server without `get`.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ from metertap_instrumentation.libraries import LIBRARIES
 
 _layer, _set_layer = layer.get, layer.set
 _IN_MEMORY = "aiocache.backends.memory"
-"""The module whose caches ask nobody else, unless plugins of the program's do."""
-KEEPERS.add("aiocache")  # its decorators; the function that is decorated is what tells
+"""The module of caches that ask no others, unless plugins of the program do."""
+KEEPERS.add("aiocache")  # its decorators: the decorated function has the better name
 
 
 def _alias(cache: Any) -> str | None:
@@ -58,9 +58,9 @@ _find = meters.find
 
 
 def _asks(*, known: bool) -> Ask:
-    """Make what asks for one key; only a method that is `known`, aiocache's own, gets our default.
+    """Return the `Ask` of a lookup of one key; only aiocache's own method gets a default of ours.
 
-    A default of None needs no other: aiocache itself cannot tell a stored None from nothing.
+    A default of None needs no other: aiocache itself cannot distinguish a stored None.
     """
 
     def ask(cache: Any, args: Any, kwargs: Any) -> Asked | None:
@@ -74,7 +74,7 @@ def _asks(*, known: bool) -> Ask:
 def _answered(cache: Any, defaults: tuple[Any, Any], value: Any) -> Any:
     default, given = defaults
     try:  # the program gets its own default in any case
-        # Switched off it answers None, whatever the default is.
+        # Switched off, it returns None, whatever the default is.
         if value is not None or (given is None and os.environ.get("AIOCACHE_DISABLE") != "1"):
             if _in_stampede() is None:
                 meter = _find(id(cache)) or meters.of(cache)
@@ -87,13 +87,13 @@ def _answered(cache: Any, defaults: tuple[Any, Any], value: Any) -> Any:
 
 
 def _answered_many(cache: Any, _asked: None, values: Any) -> Any:
-    for value in values:  # None stands for what is not there
+    for value in values:  # None is a missing entry
         _looked_up(cache, value is not None)
     return values
 
 
 def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Count `await cache.get(key, default)`; with the key alone, by a coroutine that does less."""
+    """Count `await cache.get(key, default)`; a call with only a key has a faster coroutine."""
     general = counts("aiocache", _answered, ask=_asks(known=is_own(method, "aiocache")))
     otherwise = general(method, live)
 

@@ -1,9 +1,9 @@
-"""The application's own functions: only their caches are shown, where every cache is found.
+"""The application's own functions: where every cache is found, only their caches are shown.
 
-Most caches of a process are the standard library's and its libraries'. The application is what is
-not installed in `site-packages`, and the installed program that runs, if one does: the distribution
-of `python -m shop` or of the console script `shop`. A server or a test runner that was started this
-way only loads the application, and is none.
+Most caches of a process belong to the standard library and to libraries. The application is all
+code outside of `site-packages`, and the installed program that runs, if one does: the distribution
+of `python -m shop` or of the console script `shop`. A server or test runner that was started this
+way only loads the application.
 """
 
 from __future__ import annotations
@@ -55,22 +55,22 @@ def is_applications(function: Any) -> bool:
 
 
 def is_surely_applications(function: Any) -> bool:
-    """Return whether `function` is the application's, as far as that is known at once.
+    """Return whether `function` is surely the application's, without reading files.
 
-    False for an installed function: to know which program runs means to read its distribution.
+    False for an installed function, since finding the running program means reading distributions.
     """
     return bool(_known(function))
 
 
 _loaded: tuple[tuple[int, str], list[str]] = (0, ""), []
-"""The number of modules and the newest one, and which of them may be the application's."""
+"""The number of modules and the newest one, and those that may be the application's."""
 
 
 def namespaces() -> Iterator[dict[str, Any]]:
     """Yield the variables of each module that may be the application's.
 
-    A process may have ten thousand modules, most of them installed. Which are not is found out
-    again only after an import.
+    A process may have ten thousand modules, most of them installed. They are looked through again
+    only after an import.
     """
     global _loaded
     modules = sys.modules.copy()
@@ -89,7 +89,7 @@ def defined_in(namespace: dict[str, Any], kinds: frozenset[type]) -> Iterator[An
         kind = type(value)
         if kind in kinds:
             yield value
-        elif issubclass(kind, type):  # not isinstance: it asks the object, and this may be any
+        elif issubclass(kind, type):  # not isinstance, which would ask the object's own `__class__`
             members = _members(value)
             if members.get("__module__") == namespace.get("__name__"):
                 for member in list(members.values()):
@@ -102,7 +102,7 @@ def defined_in(namespace: dict[str, Any], kinds: frozenset[type]) -> Iterator[An
 _BOUND = (staticmethod, classmethod)
 
 _members = type.__dict__["__dict__"].__get__
-"""Returns the namespace of a class, without asking its metaclass."""
+"""Returns the namespace of a class, without calling its metaclass."""
 
 
 def _may_be(name: str, module: object) -> bool:
@@ -118,13 +118,13 @@ def _may_be(name: str, module: object) -> bool:
 
 
 def name_of(function: Any) -> str | None:
-    """Return `module.qualname` of the function that a decorated one stands for."""
+    """Return `module.qualname` of the function inside a decorated one."""
     found = names_of(function)
     return f"{found[0]}.{found[1]}" if found is not None else None
 
 
 def left_of(function: Any) -> Any:
-    """Copy the names of a function that ends: `is_applications` and `name_of` need no more."""
+    """Copy the names of a function that ends, which `is_applications` and `name_of` need."""
     left = types.SimpleNamespace()
     if (names := names_of(function)) is not None:
         left.__module__, left.__qualname__ = names
@@ -132,7 +132,7 @@ def left_of(function: Any) -> Any:
 
 
 def _known(function: Any) -> bool | None:
-    """Say whether `function` is the application's; None if that depends on which program runs."""
+    """Return whether `function` is the application's; None if the running program decides."""
     found = names_of(function)
     if found is None:
         return False
@@ -176,7 +176,7 @@ def _is_of_program(function: Any) -> bool:
 
 
 _Program = tuple[str | None, frozenset[str]]
-"""The program's package, and the files of its distribution where these are known."""
+"""The program's package, and the files of its distribution, if they are known."""
 _NONE: _Program = (None, frozenset())
 
 
@@ -186,7 +186,7 @@ def _run_as_module(module: str) -> _Program:
     if package in _RUNNERS:
         return _NONE
     entry = "\n" + module.replace(".", "/") + ".py,"
-    # A distribution is mostly called as its package is; to read every other one takes its time.
+    # Most distributions have their package's name, and reading all others takes long.
     for distribution in chain(_distributions_named(package), metadata.distributions()):
         if entry in "\n" + (distribution.read_text("RECORD") or ""):
             return package, _files(distribution)

@@ -1,12 +1,12 @@
 """async-lru: `alru_cache` on coroutine functions and methods, those of the application.
 
-A cache counts its own hits and misses, so these are read and a lookup costs nothing. Patched is
-`_LRUCacheWrapper.__init__`, to note what is made: there ends every way of decorating; and
-`cache_clear`, to read before the counts go: another event loop clears the cache, too. A caller that
-joins a call in progress is a hit, as the library has it.
+A cache counts its hits and misses itself, so these are read, and a lookup costs nothing. Two
+methods are patched: `_LRUCacheWrapper.__init__`, in which every way of decorating ends, to note new
+caches; and `cache_clear`, to read the counts before they are cleared, as another event loop does,
+too. A caller that joins a call in progress is a hit, as in the library.
 
-What a function counted is kept when it ends, which it tells by its finaliser. Not seen: evictions
-and entries that expire, which are not counted (entries are).
+A function's counts are kept when it ends, which its finaliser tells. Not seen: evictions and
+expired entries, which the library does not count (entries are counted).
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _CLASS = "_LRUCacheWrapper"
 
 
 class _Ends(PatchSet):
-    """Patch set that also gives the library's class a finaliser, which costs lookups nothing."""
+    """A patch set that also gives the library's class a finaliser, at no cost to lookups."""
 
     def follow(self, module: Any) -> None:
-        """Hear of functions that end, unless the class has a finaliser of its own."""
+        """Have the end of functions reported, unless the class has a finaliser of its own."""
         cls = getattr(module, _CLASS)
         if not hasattr(cls, "__del__"):
             cls.__del__ = _end
 
     def uninstall(self) -> None:
-        """Take the finaliser away, and undo the patches."""
+        """Remove the finaliser, and undo the patches."""
         cls = getattr(sys.modules.get(_MODULE), _CLASS, None)
         if cls is not None and vars(cls).get("__del__") is _end:
             del cls.__del__
@@ -46,9 +46,9 @@ def _end(cache: Any) -> None:
 
 
 init = after("async_lru", lambda made, *_call: INSTRUMENTATION.made(made))
-"""Notes each coroutine function that is decorated."""
+"""Notes each decorated coroutine function."""
 clear = around("async_lru", lambda cache: INSTRUMENTATION.clearing(cache))
-"""Reads the counts that are about to go."""
+"""Reads the counts that are about to be cleared."""
 
 
 INSTRUMENTATION: FindingInstrumentation = FindingInstrumentation(

@@ -1,22 +1,21 @@
 """cashews: `get`, `get_many`, `get_raw` of a `Cache`, and its decorators, which end there.
 
-All commands of a `Cache` are sent by `Wrapper._with_middlewares_for_backend`, as a chain of
-middlewares around the backend's own method. The innermost of them is ours: what a middleware
-answers itself is no lookup (a cache that is disabled, `invalidate_further()`), and neither is what
-a backend does among its own stores (a transaction, the copy that a client keeps of redis). A
-default of ours tells a stored None from nothing, and only cashews' own backends get it: one of the
-program's, which may send a default anywhere, gets the caller's, and a stored value that is the
-default is a miss there. Whatever other caches are asked meanwhile (redis, diskcache) is part of the
-command; diskcache is asked in another thread, which is why `DiskCache._run_in_executor` is wrapped,
-too.
+A `Cache` sends all commands by `Wrapper._with_middlewares_for_backend`, as a chain of middlewares
+around the backend's own method. The innermost one is ours: what another middleware answers is no
+lookup (a cache that is disabled, `invalidate_further()`), nor is what a backend reads among its own
+stores (a transaction, the copy that a client keeps of redis). A default of ours distinguishes a
+stored None from a missing entry. Only cashews' own backends get it: one of the program's, which may
+pass the default on, gets the caller's, and a stored value equal to that counts as a miss. Other
+caches that are asked meanwhile (redis, diskcache) are part of the command. diskcache is asked in
+another thread, so `DiskCache._run_in_executor` is wrapped, too.
 
-A cache is called by the name that it was given (`cashews.cache` is `default`), else by what it is
-bound to. Functions that `@cache(...)` decorates share the line of their cache.
+A cache's name is the one that it was given (`cashews.cache` is `default`), or that of the variable
+that holds it. Functions that `@cache(...)` decorates count on their cache.
 
-Not seen: evictions, and what `memory_limit` keeps out. `get_match` lists what there is; it is no
-lookup, though redis under it is read. An entry that is found and then thought to be too old
-(`soft`, `hit`) is a hit. `@cache.iterator` reads an entry for each chunk and one past the last.
-Redis that is down looks empty, unless its `suppress` is switched off; that is a miss here, too.
+Not seen: evictions, and what `memory_limit` keeps out. `get_match` lists entries and is no lookup,
+though redis is read for it. An entry that is found and then considered expired (`soft`, `hit`) is a
+hit. `@cache.iterator` reads an entry for each chunk, and one past the last. A redis that is down
+looks empty, unless its `suppress` is off; so that is a miss here, too.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ _find = meters.find
 
 
 def with_middlewares(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Count what is sent to a backend, by its innermost middleware: the first one."""
+    """Count the commands to a backend, by the innermost middleware."""
 
     def call(self: Any, cmd: Any, backend: Any, middlewares: Any) -> Any:
         if live:
@@ -69,8 +68,8 @@ def with_middlewares(method: Callable[..., Any], live: Live) -> Callable[..., An
     return call
 
 
-# Written out instead of being made by `caching.adapter`: a lookup in memory takes 4 µs, and the
-# general shape would need another coroutine.
+# By hand and not by `caching.adapter`: a lookup in memory takes 4 µs, and the general form would
+# need another coroutine.
 async def lookup(
     cache: Any, call: Any, command: Any, backend: Any, *args: Any, **kwargs: Any
 ) -> Any:
@@ -109,7 +108,7 @@ async def lookup(
 async def get_in_memory(
     cache: Any, call: Any, _command: Any, _backend: Any, /, key: Any, default: Any = None
 ) -> Any:
-    """Count a lookup of one key in cashews' own memory, which asks no other cache meanwhile."""
+    """Count a lookup of one key in cashews' own memory, which asks no other cache."""
     try:
         if _layer():
             return await call(key, default)
@@ -131,7 +130,7 @@ async def get_in_memory(
 
 
 def _is_own(backend: Any) -> bool:
-    """Return whether the receiver of a default is cashews' own, with nothing overridden."""
+    """Return whether the default goes to cashews' own code only, with nothing overridden."""
     try:
         kinds = type(backend), type(getattr(backend, "_serializer", None))
         own = _own.get(kinds)
@@ -150,7 +149,7 @@ def _is_own(backend: Any) -> bool:
 
 _own: dict[tuple[type, type], bool] = {}
 _memories: set[type] = set()
-"""cashews' own backends that ask nobody, once something was looked up in one."""
+"""cashews' own backends that ask no others, once one of them was looked up in."""
 _serializers: set[type] = set()
 """Serializers of cashews' own."""
 
@@ -158,7 +157,7 @@ _serializers: set[type] = set()
 async def no_lookup(
     _cache: Any, call: Any, _command: Any, _backend: Any, *args: Any, **kwargs: Any
 ) -> Any:
-    """Count nothing that a backend reads for any other command, as the middleware around it."""
+    """Run, as the middleware around it, a command that is no lookup: its reads count nothing."""
     try:
         with counting(by() or _HERE):
             return await call(*args, **kwargs)
@@ -183,7 +182,7 @@ def _asked_by(layer_above: Any, call: Any, *args: Any) -> Any:
 
 _AROUND = {"get": lookup, "get_many": lookup, "get_raw": lookup}
 run_in_executor = counts("cashews", lambda *call: call[-1], ask=_in_whose_name, layers=None)
-"""Hands the layer above to the thread that asks; the coroutine that waits counts the answer."""
+"""Passes the layer above on to the thread that asks; the waiting coroutine counts the answer."""
 
 
 INSTRUMENTATION = Instrumentation(
@@ -193,7 +192,7 @@ INSTRUMENTATION = Instrumentation(
             "cashews.wrapper.wrapper",
             stand_ins("Wrapper", _with_middlewares_for_backend=with_middlewares),
         ),
-        # Imported with cashews where diskcache is installed.
+        # Imported with cashews if diskcache is installed.
         PatchSet(
             "cashews.backends.diskcache", stand_ins("DiskCache", _run_in_executor=run_in_executor)
         ),

@@ -4,20 +4,20 @@
     "shop.cache:FileCache._evict" = { name = "files", counts = "evictions" }
     "shop.cache:FileCache.put" = { name = "files", counts = "rejections", when = "false" }
 
-A line names a function or a method, sync or async, and wraps it once its module is imported.
-Without `counts` its calls are lookups, and `miss` says which of them found nothing: `none` (the
-default), `default` (the result is the argument called `default`), `empty` (None, or of length 0)
-or `raises:KeyError`. What raises anything else is neither a hit nor a miss.
+A line names a function or a method, sync or async, which is wrapped once its module is imported.
+Without `counts` its calls are lookups, and `miss` says which of them are misses: `none` (the
+default), `default` (the result is the argument called `default`), `empty` (None, or of length 0) or
+`raises:KeyError`. A call that raises another error is neither a hit nor a miss.
 
-With `counts`, each call is one eviction or one rejection, if it returns. `when` narrows that to
-calls that end so: a word as for `miss`, or `true` or `false`. `number = "result"` says that the
-result is how many entries were evicted: a number, or the keys or entries themselves.
+With `counts`, each call that returns is one eviction or one rejection. `when` limits that to some
+results: a word as for `miss`, or `true` or `false`. With `number = "result"` the result is the
+number of evicted entries, or the keys or entries themselves.
 
-Without a `name` each object of the class is a cache of its own, called as all caches are.
+Without a `name`, each object of the class is a cache of its own, named as other caches are.
 
 Not seen: a method that a subclass overrides without calling it; a function that was imported by
-name from its module before `instrument()`; what `__main__` defines after that. A generator, and an
-awaitable that no `async def` made, are no lookups: neither says what it found when it is made.
+name before `instrument()`; definitions in `__main__` after that. Generators, and awaitables that no
+`async def` made, are no lookups: when they are made, their result is unknown.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _RAISES = re.compile(rf"raises:({DOTTED})")
 _layer = layer.get
 
 Test = Callable[[Any, Callable[[], Any]], bool]
-"""Whether a result is meant; the second argument gives the call's argument `default`."""
+"""Whether a result is meant; the second argument returns the call's argument `default`."""
 
 TESTS: dict[str, Test] = {
     "none": lambda result, _default: result is None,
@@ -64,7 +64,7 @@ MISSES = ("none", "default", "empty")
 
 
 class Line(lines.Line):
-    """One line: which cache it is about, and what its calls say of that."""
+    """One line: the cache that it is about, and the meaning of its function's calls."""
 
     table = TABLE
     keys = frozenset({"name", "miss", "counts", "when", "number"})
@@ -93,7 +93,7 @@ class Line(lines.Line):
 
     @property
     def cache(self) -> tuple[str, str]:
-        """The key that lines for the same cache, or the same class of caches, share."""
+        """The key that lines about the same cache, or the same class of caches, share."""
         return ("name", self.name) if self.name else (self.module, self.owner or self.attribute)
 
 
@@ -114,7 +114,7 @@ def _word(
 
 
 class Counter:
-    """Wrapper of the function that one line names: counts what its calls say."""
+    """Wrapper of the function of one line: counts what its calls mean."""
 
     def __init__(self, line: Line, meters: Meters) -> None:
         self._line = line
@@ -125,10 +125,10 @@ class Counter:
 
     def __call__(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         if self._line.counts == LOOKUPS and _layer():
-            return wrapped(*args, **kwargs)  # another cache stands on this one, and counts
+            return wrapped(*args, **kwargs)  # another cache is built on this one, and counts
         if getattr(getattr(wrapped, "__code__", None), "co_flags", 0) & inspect.CO_COROUTINE:
-            # The method is called when this coroutine is awaited: one that is never awaited leaves
-            # no coroutine of the method behind, of which Python would warn.
+            # The method is called when this coroutine is awaited. If it never is, no coroutine of
+            # the method is left, of which Python would warn.
             make = functools.partial(wrapped, *args, **kwargs)
             return self._coroutine(make, wrapped, wrapped, instance, args, kwargs)
         try:
@@ -178,7 +178,7 @@ class Counter:
                     result, functools.partial(self._default, wrapped, instance, args, kwargs)
                 )
                 number = _number(result) if line.number else 1
-            except Exception as error:  # of the program's own object, which was asked
+            except Exception as error:  # raised by the program's own object
                 self._tell(f"{type(error).__qualname__} in reading a result, which counts nothing")
                 return
             if line.counts == LOOKUPS:
@@ -208,10 +208,10 @@ class Counter:
             self._meters.of(instance, self._function).rejected()
 
     def _default(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        """Return the argument `default` of a call: the caller's, or else the function's own."""
+        """Return a call's argument `default`: the caller's, or the function's own default."""
         if "default" in kwargs:
             return kwargs["default"]
-        # Unwrapped to where self is a parameter: what binds it shows it in some versions of wrapt.
+        # Unwrapped to where self is a parameter: some versions of wrapt show what binds it.
         function = inspect.unwrap(getattr(wrapped, "__func__", wrapped))
         if function not in self._defaults:
             parameters = inspect.signature(function).parameters
@@ -235,7 +235,7 @@ def _comes_later(result: Any) -> bool:
 
 
 class _NamedMeter(CacheMeter):
-    """Meter of one name, for which events that no line counts are unknown instead of zero."""
+    """Meter of one name, on which events that no line counts are unknown, not zero."""
 
     __slots__ = ("_supports",)
 
@@ -251,7 +251,7 @@ class _NamedMeter(CacheMeter):
 
 
 class Meters:
-    """The meters that all lines about one cache share: one, or one for each object of a class."""
+    """The meters of all lines about one cache: one, or one for each object of a class."""
 
     def __init__(self, lines: list[Line]) -> None:
         line = lines[0]
@@ -262,27 +262,27 @@ class Meters:
         self._objects = ObjectMeters(SYSTEM, supports=self._supports, natural_name=_class_name)
 
     def __reduce__(self) -> Any:
-        """Make meters for the same lines in the process that a method is sent to by value."""
+        """Make meters for the same lines in the process that unpickles a method by value."""
         return Meters, (self._lines,)
 
     def of(self, instance: Any, function: str) -> CacheMeter:
-        """Return the meter of `instance`, or of the plain function of that name if it is None."""
+        """Return the meter of `instance`; if that is None, of the plain function of that name."""
         if self._name is not None:
             return self._plain(self._name)
         if instance is None:
             return self._plain(function)
-        if not type(instance).__weakrefoffset__:  # its id may be that of a later object, unseen
+        if not type(instance).__weakrefoffset__:  # a later object may have its id
             return self._plain(f"{type(instance).__module__}.{type(instance).__qualname__}")
         return self._objects.of(instance)
 
 
 def _class_name(cache: Any) -> str | None:
-    # Of a class method: a class is a cache, too.
+    # For class methods, a class is a cache, too.
     return f"{cache.__module__}.{cache.__qualname__}" if isinstance(cache, type) else None
 
 
 class Configured(lines.Configured[Line]):
-    """The lines of `[tool.metertap.caches]`, and what they patch."""
+    """The lines of `[tool.metertap.caches]`, and their patches."""
 
     line = Line
 

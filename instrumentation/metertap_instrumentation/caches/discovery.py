@@ -1,20 +1,20 @@
-"""Caches that count themselves: the application's are found and read, at no cost to a lookup.
+"""Caches that count themselves: the application's are found and read, at no cost to lookups.
 
-Caches that are made while this is installed are noted by the patches of an adapter. Those that were
-made before are looked for among the interpreter's objects when somebody first looks at the figures,
-and again, at most once a minute, when modules were imported since: these may make caches with a
-decorator that they got before it was patched.
+Caches that are made while this is installed are noted by an adapter's patches. Earlier ones are
+searched for among the interpreter's objects at the first look at the figures, and again, at most
+once a minute, if modules were imported since: these may make caches with a decorator from before
+its patch.
 
-Counting begins with `instrument()`. What a cache of a module or of a class counted before is left
-out, unless it is to count (`is_late`). One that only the search finds (in a function, in an
-instance) is read from its own beginning, since nothing tells whether it was made, or asked, before
-or after.
+Counting begins with `instrument()`. Earlier counts of a cache in a module or class are left out,
+unless the instrumentation `is_late`. A cache that only the search finds (in a function, in an
+instance) is read from its own beginning, since it is unknown whether its lookups were before or
+after.
 
-A forked child shows what it looked up itself: what its parent knew of is read at the fork, and what
-the child finds by a search of its own begins then.
+A forked child shows its own lookups: caches that its parent knew are read at the fork, and those
+that the child finds itself count from then on.
 
-Not seen: caches in objects that `gc.freeze()` set aside before the first look; what a cache counted
-after it was read last, if it is cleared or ends without telling (`clearing`, `ended`).
+Not seen: caches in objects that `gc.freeze()` set aside before the first look; lookups since the
+last look, if a cache is cleared or ends without a report (`clearing`, `ended`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ RESCAN_SECONDS = 60.0
 
 
 class FindingInstrumentation(Instrumentation):
-    """Finds the caches of one class (`module`:`class_name`) that have a `cache_info()`."""
+    """Finder of the caches of one class (`module`:`class_name`), which have a `cache_info()`."""
 
     def __init__(
         self, library: Library, patch_sets: PatchSets, *, module: str, class_name: str
@@ -53,11 +53,11 @@ class FindingInstrumentation(Instrumentation):
         self._ended: deque[tuple[Any, str | None, Any]] = deque()
         self._readings: dict[int, tuple[weakref.ref[Any], Reading]] = {}
         self._forgotten: dict[int, tuple[weakref.ref[Any], Reading]] = {}
-        """Readings from before a reset, so that their earlier lookups are not counted again."""
+        """Readings from before a reset, whose lookups must not be counted again."""
         state.on_reset(self._forget)
 
     def install(self) -> None:
-        """Patch the library, and find the caches in modules, which costs little."""
+        """Patch the library, and find the caches in modules, which takes little time."""
         super().install()
         if self.version is None or self.problem is not None:
             return
@@ -68,7 +68,7 @@ class FindingInstrumentation(Instrumentation):
         self._look_in_modules()
 
     def uninstall(self) -> None:
-        """Read the found caches for the last time, and undo the patches."""
+        """Read the caches for the last time, and undo the patches."""
         if self.is_on and (self._made or self._readings):
             with faults.guarded(f"{self.name}.last"):
                 recorder().cache_figures()
@@ -80,7 +80,7 @@ class FindingInstrumentation(Instrumentation):
         super().uninstall()
 
     def made(self, cache: Any) -> None:
-        """Note `cache`, which was just made, to be found at the next look."""
+        """Note `cache`, which was just made, for the next look."""
         if self.is_on:
             with faults.guarded(self.name):
                 identity = id(cache)
@@ -89,7 +89,7 @@ class FindingInstrumentation(Instrumentation):
                     recorder().activity()
 
     def kinds(self) -> list[type]:
-        """Return the class and all that inherit it, if it is imported."""
+        """Return the class and all of its subclasses, if it is imported."""
         kind = getattr(sys.modules.get(self._module), self._class_name, None)
         found: list[type] = [kind] if isinstance(kind, type) else []
         for kind in found:  # grows meanwhile
@@ -98,14 +98,14 @@ class FindingInstrumentation(Instrumentation):
         return found
 
     def take_made(self) -> list[Any]:
-        """Return the caches that were made since this was asked last."""
+        """Return the caches that were made since the last call."""
         made = [self._made.pop(identity, None) for identity in list(self._made)]
         return [cache for reference in made if reference and (cache := reference()) is not None]
 
     def found(self, cache: Any, *, from_now: bool = False) -> bool:
-        """Read `cache` from now on, if it is the application's and is not read already.
+        """Read `cache` from now on, if it is the application's and is not read yet.
 
-        What it counted before counts, too, unless it is to begin `from_now`.
+        Its earlier counts are included, unless it begins `from_now`.
         """
         if self._reading(cache) is not None or not applications.is_applications(cache):
             return False
@@ -122,9 +122,9 @@ class FindingInstrumentation(Instrumentation):
         return True
 
     def ended(self, cache: Any) -> None:
-        """Keep what `cache` counted: it says that it ends, as only some can.
+        """Keep the counts of `cache`, which reports its end, as only some kinds can.
 
-        This is part of a finaliser, which must not wait: what is new is looked at later.
+        It is called in a finaliser, which must not wait: new caches are looked at later.
         """
         if not self.is_on:
             return
@@ -139,7 +139,7 @@ class FindingInstrumentation(Instrumentation):
                     self._ended.append((applications.left_of(cache), NAMES.given(cache), info))
 
     def clearing(self, cache: Any) -> None:
-        """Keep what `cache` counted: it is about to be cleared, as only some can tell."""
+        """Keep the counts of `cache`, which reports that it is about to be cleared."""
         if not self.is_on:
             return
         reading = self._reading(cache)
@@ -152,7 +152,7 @@ class FindingInstrumentation(Instrumentation):
             reading.cleared()
 
     def count_ended(self) -> None:
-        """Count what caches that ended before they were found had counted."""
+        """Count the lookups of caches that ended before they were found."""
         while self._ended:
             left, given, info = self._ended.popleft()
             if applications.is_applications(left):
@@ -162,7 +162,7 @@ class FindingInstrumentation(Instrumentation):
                 recorder().cache_by_hand(name, self.name, frozenset()).readings.append(reading)
 
     def forked(self) -> bool:
-        """Begin from zero in a forked child. Say whether its parent had left anything to find."""
+        """Begin from zero in a forked child. Return whether its parent had left any to find."""
         left = bool(self._made)
         self._made.clear()
         self._ended.clear()
@@ -176,7 +176,7 @@ class FindingInstrumentation(Instrumentation):
                     readings.pop(identity, None)
 
     def _forget(self) -> None:
-        """Let every cache be found again, which counts from zero then."""
+        """Have every cache found again, which then counts from zero."""
         for _, reading in self._readings.values():
             reading.forget()
         self._forgotten, self._readings = {**self._forgotten, **self._readings}, {}
@@ -186,15 +186,15 @@ class FindingInstrumentation(Instrumentation):
         return found[1] if found is not None and found[0]() is cache else None
 
     def _look_in_modules(self) -> None:
-        # Endpoints wait for the first cache that is seen: in a program without tools nobody would
-        # ever look; and counting begins now. The search that finds all caches takes too long here.
+        # Endpoints wait for the first cache to appear, so in a program without tools nobody would
+        # look; and counting begins now. The search for all caches would take too long here.
         kinds = frozenset(self.kinds())
         found = False
         for namespace in applications.namespaces() if kinds else ():
             for cache in applications.defined_in(namespace, kinds):
                 if applications.is_surely_applications(cache):
                     found = self.found(cache, from_now=not self.is_late) or found
-        if found and not self.is_late:  # else somebody looks, or the process is about to fork
+        if found and not self.is_late:  # else a look, or a fork, is in progress
             recorder().activity()
         UNNAMED.look()
 
@@ -205,10 +205,10 @@ def _statistics(cache: Any) -> Statistics:
 
 
 class _Look:
-    """One search for all unpatched caches, made before figures are read."""
+    """A search for all caches of unpatched times, made before figures are read."""
 
     def __init__(self) -> None:
-        # Reentrant: what a search sets free may look at the figures as it ends.
+        # Reentrant: objects that a search frees may look at the figures as they end.
         self.lock = locks.rlock()
         self._on: list[FindingInstrumentation] = []
         self._searched: float | None = None
@@ -216,24 +216,24 @@ class _Look:
         self._found_at_fork = False
 
     def add(self, instrumentation: FindingInstrumentation) -> None:
-        """Look for the caches of `instrumentation`, too."""
+        """Search for the caches of `instrumentation` as well."""
         if instrumentation not in self._on:
             self._on.append(instrumentation)
         self._searched = None
         recorder().on_look(self.look)
 
     def remove(self, instrumentation: FindingInstrumentation) -> None:
-        """Look for the caches of `instrumentation` no more."""
+        """Do not search for the caches of `instrumentation` any more."""
         if instrumentation in self._on:
             self._on.remove(instrumentation)
 
     def look(self) -> None:
-        """Find caches that are new, and name them."""
+        """Find new caches, and name them."""
         with self.lock:
             if not self._find():
                 return
         recorder().activity()
-        UNNAMED.look()  # in this look already: its own turn may be over
+        UNNAMED.look()  # now, since its own turn in this look may be over
 
     def _find(self, *, at_fork: bool = False) -> bool:
         on = list(self._on)
@@ -252,24 +252,24 @@ class _Look:
         return new
 
     def before_fork(self) -> None:
-        """Find everything, so that a child can tell what its parent looked up from its own.
+        """Find all caches, so that a child can tell its parent's lookups from its own.
 
-        To look for caches takes as long as it does for the first view of the figures, and is done
-        again only when modules were imported since.
+        The search takes as long as the first view of the figures, and is repeated only if modules
+        were imported since.
         """
         if self._on and self.lock.acquire(timeout=FORK_WAITS_SECONDS):
             self._found_at_fork = self._find(at_fork=True)
 
     def forked_in_parent(self) -> None:
         """Let other threads of the parent look again."""
-        with contextlib.suppress(RuntimeError):  # it was not waited for any longer
+        with contextlib.suppress(RuntimeError):  # the wait was given up
             self.lock.release()
         if self._found_at_fork:
             self._found_at_fork = False
             recorder().activity()
 
     def forked(self) -> None:
-        """Begin from zero in a forked child, which reads the caches of its parent from here on."""
+        """Begin from zero in a forked child, which reads its parent's caches from here on."""
         for item in self._on:
             if item.forked():
                 self._searched = None
@@ -285,10 +285,10 @@ class _Look:
 
 
 def _search(on: Sequence[FindingInstrumentation]) -> list[tuple[FindingInstrumentation, Any]]:
-    """Find every cache that exists in this process.
+    """Return every cache that exists in this process.
 
-    An object refers to its class. To ask who refers to a class makes no list of all objects, and is
-    several times as fast as that.
+    An object refers to its class. Asking for the referrers of a class makes no list of all objects,
+    and is several times as fast as that.
     """
     of = {kind: item for item in on for kind in item.kinds()}
     if not of:

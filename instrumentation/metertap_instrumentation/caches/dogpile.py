@@ -1,18 +1,18 @@
 """dogpile.cache: `get`, `get_multi`, `get_or_create` and the rest of a `CacheRegion`'s lookups.
 
-A region's decorators (`cache_on_arguments`) and Mako's plugin end in these methods, on every
-backend and through every proxy. What `_get_from_backend` and `_get_multi_from_backend` ask (redis)
-is part of the lookup, and whether a key is locked is no lookup. A creator is the program's own
-code: caches that it asks count their own lookups.
+A region's decorators (`cache_on_arguments`) and Mako's plugin call these methods, on every backend
+and through every proxy. What `_get_from_backend` and `_get_multi_from_backend` ask (redis) is part
+of the lookup, and asking whether a key is locked is none. A creator is the program's own code:
+lookups in other caches count there.
 
-`get` is a miss where the program gets NO_VALUE: for what is not there, has expired or was
-invalidated. `get_or_create` is a miss where it starts a creator, which `_log_time` surrounds; with
-an `async_creation_runner` it answers with the old value and is a miss all the same. Who waits for
-another's creator, or gets the old value meanwhile, has a hit. `Lock._enter_create` decides that for
-each key. `get_or_create_multi` looks a key up once, however often it is given.
+`get` is a miss if the program gets NO_VALUE: the entry is missing, expired or invalidated.
+`get_or_create` is a miss if it starts a creator, which `_log_time` surrounds; with an
+`async_creation_runner` it returns the old value and is a miss all the same. Waiting for another's
+creator, or getting the old value meanwhile, is a hit. `Lock._enter_create` decides that for each
+key. `get_or_create_multi` looks a key up once, however often it is given.
 
-A region is called by its `name`, else by what it is bound to. Not seen: evictions (backends expire
-nothing themselves, or in the server); what the program asks `region.backend` for.
+A region's name is its `name`, else that of the variable that holds it. Not seen: evictions
+(backends expire nothing, or in the server); direct calls of `region.backend`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _count(region: Any, *, found: bool) -> None:
 
 
 def _lookup(found: Callable[[Any, Any], Sequence[bool]]) -> Make:
-    """Count what a method looks up. `found` says of each key, by the result, if it was there."""
+    """Count a method's lookups. `found` returns, by the result, whether each key was there."""
 
     def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
         nothing = sys.modules["dogpile.cache.api"].NO_VALUE
@@ -77,11 +77,11 @@ get_multi = _lookup(lambda values, nothing: [value is not nothing for value in v
 get_value_metadata = _lookup(lambda value, _nothing: [value is not None])
 """`region.get_value_metadata(key)`."""
 backend = within()
-"""The context of the backend's work in a lookup, locks included: redis reads for both."""
+"""Wraps the backend's part of a lookup, including locks: redis reads for both."""
 
 
 class _Creation(setting):
-    """One `get_or_create`, or one of `many` keys, while it is in progress in this context."""
+    """One `get_or_create`, or one of `many` keys, in progress in this context."""
 
     __slots__ = ("many", "region", "started")
 
@@ -108,7 +108,7 @@ def _starts(region: Any, *_call: Any) -> None:
 
 
 def _decided(lock: Any, result: Any, *_call: Any) -> None:
-    """Count one key, unless its creator ran in here: then it is counted."""
+    """Count one key, unless its creator ran here, and has counted it."""
     creation = _creation.get()
     if creation is not None and not creation.started:
         nobody = result is sys.modules["dogpile.lock"].NOT_REGENERATED
@@ -116,9 +116,9 @@ def _decided(lock: Any, result: Any, *_call: Any) -> None:
 
 
 creator = after("dogpile", _starts)
-"""The context of each call of a creator. It may raise: the miss is counted before."""
+"""Notes each call of a creator. It may raise: the miss is counted before."""
 enter_create = after("dogpile", _decided)
-"""The decision whether a key's value is to be created, and by whom."""
+"""Notes the decision whether a key's value is created, and by whom."""
 
 
 INSTRUMENTATION = Instrumentation(

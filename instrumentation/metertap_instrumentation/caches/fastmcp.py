@@ -1,15 +1,15 @@
 """fastmcp: the response cache of a server, by the statistics that it keeps itself.
 
-`ResponseCachingMiddleware` is found when a server gets it: as an argument or by `add_middleware`.
-Its store may ask other caches in turn, so `StatisticsWrapper.get` says that this lookup is counted
-already. Servers keep session state and more in stores of the same kind, and ask for it in each
-call. Those in memory stand on cachetools without being caches: `MemoryCollection.get` hides that.
+`ResponseCachingMiddleware` is found when a server gets it, as an argument or by `add_middleware`.
+Its store may ask other caches, so `StatisticsWrapper.get` marks that its lookup is counted already.
+Servers keep session state and more in stores of the same kind, and read it in each call. Stores in
+memory are built on cachetools without being caches: `MemoryCollection.get` hides that.
 
-Lookups of all methods, `tools/call` as well as `tools/list`, are shown together, since the cache
-was found. They are read, so it is not known for which tool they were.
+Lookups of all methods, `tools/call` as well as `tools/list`, are shown together, from when the
+cache was found. They are read, so the tools that made them are unknown.
 
-Not seen: a store in memory that a program itself uses as a cache; a middleware that no server was
-given; entries that are too large, or evicted.
+Not seen: a store in memory that a program itself uses as a cache; a middleware that no server got;
+entries that are too large, or evicted.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from metertap_instrumentation.libraries import LIBRARIES
 
 _CACHING = "fastmcp.server.middleware.caching"
 
-# By identity: a middleware may say that it equals another.
+# By identity, since a middleware may claim to equal another one.
 _known: dict[int, tuple[weakref.ref[Any], Reading]] = {}
 _stores: dict[int, weakref.ref[Any]] = {}
-"""Stores that keep statistics of a response cache."""
-state.on_reset(_known.clear)  # the recorder has forgotten what it is to read
+"""Stores with statistics of a response cache."""
+state.on_reset(_known.clear)  # after a reset, the recorder reads them no more
 
 
 class _Servers(PatchSet):
-    """Patch set of the servers' module that also looks at servers made before."""
+    """The patch set of the servers' module, which also looks at existing servers."""
 
     def follow(self, module: Any) -> None:
-        """Resume the counts of servers that were known, and find those that were made before."""
+        """Resume the counts of known servers, and find servers that were made before."""
         for _, reading in list(_known.values()):
             reading.resume()
         for server in instances(module.FastMCP):
@@ -70,7 +70,7 @@ def _look_at(server: Any) -> None:
 attached = after("fastmcp", lambda server, *_call: _look_at(server))
 """`FastMCP(middleware=[...])` and `server.add_middleware(...)`."""
 get = within(lambda store, *_call: counting() if id(store) in _stores else contextlib.nullcontext())
-"""Wraps the `get` of a store: the statistics of a response cache have its lookups already."""
+"""Wraps a store's `get`: the statistics of a response cache include its lookups already."""
 
 
 def _found(middleware: Any, server: Any) -> None:
@@ -84,19 +84,19 @@ def _found(middleware: Any, server: Any) -> None:
 
 
 def _forgotten_from(known: dict[int, Any], item: Any) -> weakref.ref[Any]:
-    """Return a reference to `item`, which is taken out of `known` when it ends."""
+    """Return a reference to `item` that removes it from `known` when it ends."""
     identity = id(item)
     return weakref.ref(item, lambda _: known.pop(identity, None))
 
 
 def read(middleware: Any) -> Statistics:
-    """Read the hits and misses of all methods together."""
+    """Return the hits and misses of all methods together."""
     lookups = [method.get for _, method in middleware.statistics() if method is not None]
     return Statistics(sum(get.hit for get in lookups), sum(get.miss for get in lookups))
 
 
 def name(server: Any) -> str | None:
-    """Return what the program called the server; what fastmcp makes up is new each time."""
+    """Return the name that the program gave the server; fastmcp's own one is new each time."""
     found = server.name
     made_up = rf"{re.escape(type(server).__name__)}-[0-9a-f]{{4}}"
     if not isinstance(found, str) or not found or re.fullmatch(made_up, found):

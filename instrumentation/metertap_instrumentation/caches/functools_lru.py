@@ -1,15 +1,15 @@
 """functools: `lru_cache` and `cache`, those of the application, found without a line of code.
 
-A cache counts its own hits and misses, so these are read and a lookup costs nothing. Patched is
-the decorator alone, to note what is made; `cache` calls it. Which caches are the application's,
-`is_applications` says.
+A cache counts its hits and misses itself, so these are read, and a lookup costs nothing. Only the
+decorator is patched, to note new caches; `cache` calls it. `is_applications` tells which caches are
+the application's.
 
-Not seen: lookups between two looks at the figures, where `cache_clear()` follows them or the
-function ends: with them go the only counts there were. To hear of the first, the function would
-need an attribute of ours, which `functools.wraps` copies to whatever wraps it; nothing can tell of
-the second in time. Evictions, which are not counted (entries are). A cache that is made with a name
-that its module had imported before `instrument()`, until the next search (see `finding`). A cache
-of another library's function (`lru_cache(json.loads)`), for it is called as that one's.
+Not seen: lookups between two looks at the figures, if `cache_clear()` follows them or the function
+ends: the only counts go with these. To notice `cache_clear()`, the function would need an attribute
+of ours, which `functools.wraps` copies to wrappers; nothing reports the function's end in time.
+Evictions, which the library does not count (entries are counted). A cache made by a name that its
+module had imported before `instrument()`, until the next search (see `discovery`). A cache of
+another library's function (`lru_cache(json.loads)`), which has that function's name.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _LRU_CACHE = """
 
 
 def lru_cache(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Note what `lru_cache(function)` makes, or what the decorator `lru_cache(maxsize=8)` will."""
+    """Note the cache that `lru_cache(function)` makes, or the decorator `lru_cache(8)` will."""
     return shaped(method, _LRU_CACHE, hide=hide_frame, live=live, noted=_noted)
 
 
@@ -52,7 +52,7 @@ def _noted(made: Any) -> Any:
 
 
 def _noting(decorator: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the decorator that `lru_cache(maxsize=8)` gave, which notes what it makes."""
+    """Return the decorator that `lru_cache(maxsize=8)` returned, which notes the cache it makes."""
 
     @functools.wraps(decorator)
     def decorate(*args: Any, **kwargs: Any) -> Any:

@@ -1,13 +1,13 @@
-"""GPTCache: every question that was looked for, by what its report is told.
+"""GPTCache: every question that is looked up, by what the cache's report is told.
 
-Adapters import `adapt` by name, so it cannot be wrapped where they call it; but all of them tell
-the cache's `Report`, in this order: `search` (it was looked for: not so if the cache is skipped),
-then `hint_cache` (a hit), or else `llm` or, of async models, only `save` (a miss). A search that
-comes to neither (the model failed, `search_only`, a next cache was asked) is a miss that is counted
-at the next search in the same thread or task. Data managers ask cachetools in turn; those lookups
-are part of this one.
+Adapters import `adapt` by name, so it cannot be wrapped where they call it. But all of them tell
+the cache's `Report`, in this order: `search` (a lookup: not if the cache is skipped), then
+`hint_cache` (a hit), or else `llm`, or with async models only `save` (a miss). A search without any
+of these (the model failed, `search_only`, a next cache was asked) is a miss, counted at the next
+search in the same thread or task. Data managers ask cachetools in turn; those lookups are part of
+this one.
 
-Not seen: what is evicted; a miss without an end that nothing follows in its thread or task.
+Not seen: evictions; a miss without an end that is not followed by another search.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _layer = layer.get
 meters = ObjectMeters("gptcache", supports=frozenset())
 
 _searched: ContextVar[list[ObjectMeter] | None] = ContextVar("metertap_gptcache", default=None)
-"""The meter of the search without an end, in a list that tasks which begin meanwhile share."""
+"""The meter of a search without an end, in a list that tasks which begin meanwhile share."""
 _caches: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
 
 
@@ -57,15 +57,15 @@ def _ended(count: Callable[[ObjectMeter], None]) -> Make:
 
 
 search = after("gptcache", _searched_for)
-"""Notes that the cache was searched: a later call tells whether that found an answer."""
+"""Notes a search; a later call tells whether it found an answer."""
 hit = _ended(ObjectMeter.hit)
-"""Counts a hit of the search before."""
+"""Counts a hit of the last search."""
 missed = _ended(ObjectMeter.miss)
-"""Counts a miss of the search before, where the model is asked or its answer is stored."""
+"""Counts a miss of the last search, when the model is asked or its answer is stored."""
 
 
 def _cache_of(report: Any) -> Any:
-    """Find the `Cache` that has this report, once: the cache has a name, the report has none."""
+    """Return the `Cache` with this report, found once: the cache has a name, a report has none."""
     reference = _caches.get(report)
     cache = None if reference is None else reference()
     if cache is None:

@@ -1,11 +1,11 @@
-"""LangChain: every lookup in a cache of model answers, whatever backend keeps it.
+"""LangChain: every lookup in a cache of model answers, whatever its backend.
 
-`lookup` and `alookup` are each backend's own, so they are wrapped in every subclass of `BaseCache`,
-those that are defined later, too. The default `alookup` calls `lookup` in a thread, that of
-`InMemoryCache` calls it directly, and backends stand on redis or redisvl: whatever is asked inside
-of a lookup is part of it. None is a miss.
+Each backend has its own `lookup` and `alookup`, so they are wrapped in every subclass of
+`BaseCache`, including those that are defined later. The default `alookup` calls `lookup` in a
+thread, that of `InMemoryCache` calls it directly, and backends are built on redis or redisvl:
+whatever is asked inside a lookup is part of it. None is a miss.
 
-Not seen: a cache that is no `BaseCache`; what a backend evicts.
+Not seen: a cache that is no `BaseCache`; evictions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _answered(cache: Any, _asked: None, answer: Any) -> Any:
 lookup = counts("langchain", _answered)
 """`cache.lookup(prompt, llm_string)`."""
 alookup = counts("langchain", _answered, awaited=True)
-"""`await cache.alookup(prompt, llm_string)`; the layer is asked where it runs: in another task."""
+"""`await cache.alookup(prompt, llm_string)`; the layer is found where it runs, in another task."""
 
 
 INSTRUMENTATION = Instrumentation(

@@ -1,12 +1,12 @@
 """redisvl: lookups in embeddings caches and in semantic caches.
 
-`get`, `mget` and their like end in `get_by_key`, `mget_by_keys` and their async twins, so those are
+`get`, `mget` and similar methods call `get_by_key`, `mget_by_keys` and their async twins, which are
 wrapped: each key is a lookup, and None is a miss. `SemanticCache.check` and `acheck` are one lookup
 each, and an empty list is a miss. The embeddings cache that a vectorizer asks meanwhile is another
-cache with lookups of its own, so a check hides nothing that is below it.
+cache with its own lookups, so a check does not hide the caches below.
 
-Not run here: `SemanticCache`, which needs a redis with vector search. Not seen: LangCache, which is
-a service; what redis expires or evicts.
+Not run in tests: `SemanticCache`, which needs a redis with vector search. Not seen: LangCache,
+which is a service; what redis expires or evicts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from metertap.patching.patch_set import PatchSet
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 
-# The name is that of the index.
+# The cache's name is that of its index.
 meters = ObjectMeters("redisvl", supports=frozenset(), natural_name=attrgetter("name"))
 
 

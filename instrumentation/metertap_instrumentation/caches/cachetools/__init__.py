@@ -1,19 +1,18 @@
 """cachetools: every lookup in a `Cache` of any kind, `@cached` and `@cachedmethod` included.
 
-`__getitem__` is wrapped in each class that has its own, for they bind `Cache.__getitem__` as a
-default argument and never look it up again. `get` and `setdefault` end there when they hit, so of
-them only misses are counted. `pop`, `popitem` and eviction end there too: what they read is no
-lookup, nor is the `setdefault` by which a decorator with a lock stores what its function gave. An
-entry that `__setitem__` drops to make room is an eviction, one that is too old is none, whatever
-drops it; a value that is larger than the cache is a rejection.
+`__getitem__` is wrapped in each class that has its own, since they bind `Cache.__getitem__` as a
+default argument and never look it up again. `get` and `setdefault` call it when they hit, so only
+their misses are counted. `pop`, `popitem` and evictions call it as well: these are no lookups, nor
+is the `setdefault` by which a decorator with a lock stores its function's result. An entry that
+`__setitem__` drops to make room is an eviction; an expired one is none, whatever drops it; a value
+that is larger than the cache is a rejection.
 
-A decorator may keep its results in a plain mapping instead (`@cached({})`). Such a cache is called
-as the function is, and counts the lookups that the decorator makes: its hits and misses are those
-of the library's own `cache_info()`.
+A decorator may keep its results in a plain mapping instead (`@cached({})`). Such a cache has the
+function's name, and counts the lookups of the decorator, as the library's own `cache_info()` does.
 
-Not seen: a subclass that overrides `__getitem__` without calling it; a function that was decorated
-over a plain mapping before `instrument()` and before cachetools 8; with cachetools 7, a method that
-is decorated over one.
+Not seen: a subclass that overrides `__getitem__` without calling it; before cachetools 8, a
+function that was decorated over a plain mapping before `instrument()`; with cachetools 7, a method
+decorated over one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The methods of `Cache` and its subclasses: lookups, evictions and rejections.
 
-`[]` and `get` are written out instead of being made by `caching.adapter`: a bare lookup takes
-150 ns, and its general shape would add twice as much to them.
+`[]` and `get` are written by hand and not by `caching.adapter`: a bare lookup takes 150 ns, and the
+general form would add twice as much.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _NOTHING: Any = object()
 _TOO_LARGE = ("value too large",)
 _MAKING_ROOM = "an entry is dropped"
 _SETTING = "an entry is put"
-"""The layer while an entry is put into the cache that is in its mark, too."""
+"""The layer while an entry is put into a cache, which is in the mark as well."""
 _STORING = "a decorator stores"
 """The layer while a decorator stores a result, whose lookup was counted before."""
 _BETWEEN = ("metertap", "metertap_instrumentation", "wrapt")
-"""Packages that may stand between a decorator and the method that it calls."""
+"""Packages whose frames may be between a decorator and the method that it calls."""
 
 _layer, _set_layer, _reset_layer = layer.get, layer.set, layer.reset
-KEEPERS.add("cachetools")  # a decorator that the program keeps closes over the cache, too
+KEEPERS.add("cachetools")  # a decorator that the program keeps has the cache in its closure
 meters = ObjectMeters("cachetools")
 _find = meters.find
 _making = ObjectMeters("cachetools")
-"""Meters of caches whose class makes up missing entries (`__missing__`): a miss returns a value."""
+"""Meters of caches whose class makes missing entries up (`__missing__`): a miss returns a value."""
 
 
 _SEEN = """
@@ -124,9 +124,9 @@ _POPITEM = """
 
 
 def seen(make: Make, *, only_misses: bool = False) -> Make:
-    """Also take the keys that are looked up, where settings ask how often they come again.
+    """Also note the keys that are looked up, if the settings ask for reuse distances.
 
-    What a method finds by way of another is taken there: of such a method `only_misses` are taken.
+    Keys that a method finds through another one are noted there: of it, `only_misses` are noted.
     """
 
     def made(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
@@ -150,7 +150,7 @@ def getitem(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
 
 def _first_look(cache: Any, args: tuple[Any, ...]) -> ObjectMeter | None:
-    """Return the meter of a cache that had none; None where a miss has an answer."""
+    """Return the meter of a cache that had none; None if `__missing__` answers a miss."""
     with faults.guarded("cachetools"):
         if not _makes_up(cache):
             return meters.of(cache)
@@ -161,7 +161,7 @@ def _first_look(cache: Any, args: tuple[Any, ...]) -> ObjectMeter | None:
 
 
 def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Count the misses of `cache.get(key, default)`: what it finds, `__getitem__` has counted."""
+    """Count the misses of `cache.get(key, default)`; `__getitem__` counts the hits."""
     own = is_own(method, MODULE)
 
     def call(self: Any, key: Any, default: Any = None) -> Any:
@@ -170,7 +170,7 @@ def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
             if own:
                 given = _NOTHING
             else:
-                with contextlib.suppress(Exception):  # of the key: the call itself will say so
+                with contextlib.suppress(Exception):  # by the key: the call itself will raise
                     missing = key not in self
         try:
             value = method(self, key, given)
@@ -193,23 +193,23 @@ def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
 
 def setdefault(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Count the misses of `cache.setdefault(key, default)`; a hit ends in `__getitem__`."""
+    """Count the misses of `cache.setdefault(key, default)`; `__getitem__` counts the hits."""
     return shaped(method, _SETDEFAULT, live=live, **_NAMES)
 
 
 def _looked(cache: Any, args: tuple[Any, ...]) -> tuple[bool, bool]:
-    """Return whether a key is found before `setdefault`, and whether a decorator stores by that."""
+    """Return whether `setdefault` will find its key, and whether a decorator stores by it."""
     found, stores = True, False
     with faults.guarded("cachetools"):
         stores = _is_for_a_decorator(sys._getframe())
     if not stores:
-        with contextlib.suppress(Exception):  # of the key: the call itself will say so
+        with contextlib.suppress(Exception):  # by the key: the call itself will raise
             found = args[0] in cache
     return found, stores
 
 
 def setitem(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Put a layer around `cache[key] = value`: what `popitem` drops inside of it is evicted."""
+    """Mark `cache[key] = value` as a layer: what `popitem` drops inside it is evicted."""
     return shaped(method, _SETITEM, live=live, **_NAMES)
 
 
@@ -220,7 +220,7 @@ def _refused(cache: Any, error: ValueError) -> None:
 
 
 def popitem(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Count what `cache.popitem()` evicts, if it makes room and is not the program's own call."""
+    """Count what `cache.popitem()` evicts, if it makes room, and the program did not call it."""
     return shaped(method, _POPITEM, live=live, **_NAMES)
 
 
@@ -238,14 +238,14 @@ def _meter_of(cache: Any) -> ObjectMeter:
 
 
 def cache_class() -> Any:
-    """Return the class `cachetools.Cache`, which is imported where anything is looked up."""
+    """Return the class `cachetools.Cache`, which is imported by the time of a lookup."""
     return sys.modules[MODULE].Cache
 
 
 def _is_for_a_decorator(frame: FrameType | None) -> bool:
-    """Return whether `setdefault`, which runs in `frame`, was called by cachetools itself.
+    """Return whether cachetools itself called `setdefault`, which runs in `frame`.
 
-    Its frames are asked, for a decorator is not always made where it could be patched.
+    Its frames tell, since a decorator may have been made where it could not be patched.
     """
     while frame is not None:
         package = str(frame.f_globals.get("__name__")).partition(".")[0]
@@ -272,4 +272,4 @@ _NAMES: dict[str, Any] = {
     "setting": _SETTING,
     "storing": _STORING,
 }
-"""What the sources above name."""
+"""Names that the sources above use."""

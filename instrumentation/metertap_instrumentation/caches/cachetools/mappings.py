@@ -1,4 +1,4 @@
-"""Decorators over plain mappings: `@cached({})`, whose lookups no method of a `Cache` sees."""
+"""Decorators over plain mappings: `@cached({})`, whose lookups pass no method of a `Cache`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from metertap_instrumentation.caches.cachetools.lookups import cache_class
 
 _layer = layer.get
 _new = object.__new__
-# A plain mapping cannot be held weakly, and has no name: the decorated function stands for it.
+# A plain mapping can have no weak reference, and has no name: the decorated function has both.
 meters = ObjectMeters("cachetools", supports=frozenset(), natural_name=name_of)
 
 
 class _Counted(MutableMapping[Any, Any]):
-    """The mapping that a decorator looks in. Its lookups count for the decorated function."""
+    """The mapping that a decorator uses. Its lookups count for the decorated function."""
 
     __slots__ = ("_meter", "mapping")
 
@@ -52,7 +52,7 @@ class _Counted(MutableMapping[Any, Any]):
             raise
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
-        """Store what a function gave, under a lock: no lookup."""
+        """Store a function's result, under a lock: no lookup."""
         try:
             return self.mapping.setdefault(key, default)
         except BaseException as error:
@@ -74,7 +74,7 @@ class _Counted(MutableMapping[Any, Any]):
 
 
 def _counted(cache: Any, of: Any) -> Any:
-    """Return what a decorator is to look in instead of `cache`: a `Cache` counts by its methods."""
+    """Return what a decorator uses instead of `cache`; a `Cache` counts by its own methods."""
     if cache is None or isinstance(cache, cache_class()):
         return cache
     with faults.guarded("cachetools"):
@@ -82,13 +82,12 @@ def _counted(cache: Any, of: Any) -> Any:
     return cache
 
 
-# From cachetools 8 on a decorated function is an object that reads its attribute `cache` once in
-# each call. The call is made on a twin of it, which shares its `__dict__` and whose `cache` counts.
-# A twin is there for one call: one that was kept would keep the function, and the object whose
-# method it is.
+# From cachetools 8 on, a decorated function is an object that reads its attribute `cache` once in
+# each call. The call is made on a twin, which shares its `__dict__` and whose `cache` counts. A
+# twin exists for one call: a kept one would keep the function, and the object of its method, alive.
 
 _meters: dict[int, ObjectMeter | None] = {}
-"""Those of decorated functions, by identity; None of one over a `Cache`, which needs no twin."""
+"""Meters of decorated functions, by identity; None for one over a `Cache`, without a twin."""
 _ends: dict[int, weakref.ref[Any]] = {}
 
 
@@ -105,7 +104,7 @@ def _twin_class(kind: Any) -> Any:
             cache = held["cache"] if "cache" in held else super().cache
             if self.meter is not None and type(cache) is dict:
                 return _Counted(cache, self.meter)
-            # All objects of a class count under one name, which is that of the method.
+            # All objects of a class count under one name, the method's.
             counted = _counted(cache, self.of if "cache" in held else held["__wrapped__"])
             _know(self.of, None if counted is cache else counted._meter)
             return counted
@@ -137,7 +136,7 @@ _ASKED = """
 
 
 def asked(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Count what the call of a decorated function looks up in a plain mapping (cachetools 8)."""
+    """Count the lookups of a decorated function's call in a plain mapping (cachetools 8)."""
     return shaped(method, _ASKED, hide=hide_frame, live=live, twin=_twin_of)
 
 
@@ -156,7 +155,7 @@ def _twin_of(function: Any) -> Any:
     return function
 
 
-# Before, it is a function that closes over the mapping, so the decorator is given another one.
+# In older versions it is a function with the mapping in its closure, so the decorator gets another.
 
 
 def cached(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -174,7 +173,7 @@ def cachedmethod(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _decorating(wrapped: Any, args: Any, kwargs: Any, counted: Callable[[Any, Any], Any]) -> Any:
-    decorator = wrapped(*args, **kwargs)  # raises what is wrong with the arguments
+    decorator = wrapped(*args, **kwargs)  # raises for wrong arguments
     cache = args[0] if args else kwargs["cache"]
     if isinstance(cache, cache_class()):
         return decorator

@@ -1,20 +1,19 @@
 """diskcache: every lookup in a `Cache`, and so in `FanoutCache`, `Index` and under `memoize`.
 
-All of them end in `Cache.get`, which is wrapped. The shards of a `FanoutCache` are one cache, under
-the name of the whole. `Index.setdefault` looks again once it has stored: its first look counts.
-`key in index` reads the entry, and so do the recipes' locks and averages: these are no lookups.
+All of them call `Cache.get`, which is wrapped. The shards of a `FanoutCache` are one cache, named
+as the whole. `Index.setdefault` looks again after storing: only its first look counts. `key in
+index` reads the entry, and so do the recipes' locks and averages: these are no lookups.
 
-Evicted is what `_cull` drops by the policy when something is stored, and what `cull` removes by it:
-the rows that each transaction hands on for clean-up, counted once it is committed. What merely
-expired is not evicted, whoever removes it; and removing a tag (`evict`) or everything (`clear`) is
-the program's own doing.
+Evicted are the entries that `_cull` drops by the policy when something is stored, and that `cull`
+removes by it: the rows that a transaction passes on for clean-up, counted once it is committed. An
+entry that just expired is not evicted, whatever removes it; removing a tag (`evict`) or everything
+(`clear`) is the program's own doing.
 
-The statistics in the database are of all processes that share it: they are neither switched on nor
-read. A cache is called by the last parts of its directory (`shop/prices`), unless that is a
-temporary one.
+The statistics in the database are of all processes that share it, so they are neither switched on
+nor read. A cache's name is the end of its directory (`shop/prices`), unless that is temporary.
 
-Not seen: a subclass that overrides `get` without calling it. To read a `Deque`, to iterate over an
-`Index`'s values and to be delayed by `throttle` count, as in diskcache's own statistics.
+Not seen: a subclass that overrides `get` without calling it. Reading a `Deque`, iterating over an
+`Index`'s values and delays by `throttle` count, as in diskcache's own statistics.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from metertap_instrumentation.caches.diskcache.meters import meter_of
 
 _removing: ContextVar[bool] = ContextVar("metertap_diskcache_removing", default=False)
 _transactions: dict[int, Transaction] = {}
-"""The running transaction of each cache, by identity; others wait until it has ended."""
-state.on_fork(child=_transactions.clear)  # those of the parent's threads are not the child's
+"""The running transaction of each cache, by identity; others wait for its end."""
+state.on_fork(child=_transactions.clear)  # a child has none of its parent's threads
 
 
 _TRANSACT = """
@@ -54,17 +54,17 @@ def _counted(cache: Any, transaction: Any) -> Any:
 
 
 def cull_some(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Count what `cache._cull(now, sql, cleanup)` evicts, which makes room for what is stored.
+    """Count the evictions of `cache._cull(now, sql, cleanup)`, which makes room for a new entry.
 
-    It drops what is expired first, then what the policy says.
+    It drops expired entries first, and then others by the policy.
     """
     return shaped(method, _CULL, evicted=_evicted, hide=hide_frame, live=live, watched=_watched)
 
 
 def _watched(args: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
-    """Return the arguments of `_cull`, and a list.
+    """Return the arguments of `_cull`, and a list of what it drops.
 
-    It will have what is dropped, and where in that begins what the policy says, if anything does.
+    A mark in the list shows where the entries dropped by the policy begin.
     """
     by_policy: list[Any] = []
     with faults.guarded("diskcache"):
@@ -87,9 +87,9 @@ def _evicted(cache: Any, dropped: Sequence[Any], begin: int) -> None:
 
 
 cull = within(lambda *_call: setting(_removing, True))
-"""Wraps `cache.cull()`, which drops what is expired and then evicts."""
+"""Wraps `cache.cull()`, which drops expired entries and then evicts."""
 expire = within(lambda *_call: setting(_removing, False))
-"""Wraps `cache.expire()`: what it drops is not evicted, within `cull` neither."""
+"""Wraps `cache.expire()`, which evicts nothing, also within `cull`."""
 
 
 class Transaction:
@@ -118,7 +118,7 @@ class Transaction:
         return entered
 
     def __exit__(self, *raised: Any) -> Any:
-        with faults.guarded("diskcache"):  # first of all: once it is committed, another begins
+        with faults.guarded("diskcache"):  # first, before another transaction begins
             if self._around is None:
                 _transactions.pop(id(self._cache), None)
             else:

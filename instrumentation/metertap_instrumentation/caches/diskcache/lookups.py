@@ -1,4 +1,4 @@
-"""Lookups: what asks for one entry, and what only reads one."""
+"""Lookups of one entry, and reads that are none."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from metertap_instrumentation.caches.diskcache.meters import meter_of, meters
 
 _layer = layer.get
 _WITH_MORE = frozenset({"expire_time", "tag"})
-"""Parameters that make the answer a tuple, of which the value is one."""
+"""Parameters with which the result is a tuple that contains the value."""
 
 
 class _First:
-    """The layer of an operation that looks more than once for one entry."""
+    """The layer of an operation that looks an entry up more than once."""
 
     __slots__ = ("_looked",)
 
@@ -32,9 +32,9 @@ class _First:
 
 
 def _asks(*, known: bool) -> Ask:
-    """Return the question for one key that a call of a lookup method stands for.
+    """Return the `Ask` of a lookup of one key.
 
-    Only diskcache's own method (`known`) gets a default of ours: an overriding one may not take it.
+    Only diskcache's own method (`known`) gets a default of ours: an override may not take it.
     """
 
     def ask(_cache: Any, args: Any, kwargs: Any) -> Asked | None:
@@ -52,7 +52,7 @@ def _answered(cache: Any, defaults: tuple[Any, Any], value: Any) -> Any:
     if value is given:
         value, found = default, False
     elif given is NOTHING and type(value) is tuple and value and value[0] is given:
-        # The value may come with its tag or its expiry.
+        # The value may come with its tag or its expiry time.
         value, found = (default, *value[1:]), False
     try:  # the program gets its own default in any case
         meter = meter_of(cache)
@@ -63,7 +63,7 @@ def _answered(cache: Any, defaults: tuple[Any, Any], value: Any) -> Any:
 
 
 def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Count `cache.get(key, default)`, in which nothing else is looked up."""
+    """Count `cache.get(key, default)`, in which no other lookup is made."""
     known = is_own(method, "diskcache")
     general = counts("diskcache", _answered, ask=_asks(known=known), layers=None)
     if not known:
@@ -72,6 +72,6 @@ def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
 
 not_a_lookup = within()
-"""Reads entries to see whether they are there, or to change them."""
+"""Reads entries, but not as a lookup: to see whether they exist, or to change them."""
 setdefault = within(lambda *_call: contextlib.nullcontext() if _layer() else counting(_First()))
 """`index.setdefault(key, default)`."""

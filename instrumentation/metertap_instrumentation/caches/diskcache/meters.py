@@ -1,4 +1,4 @@
-"""The cache that a lookup belongs to: the shards of a `FanoutCache` are one cache."""
+"""The cache to which a lookup belongs: the shards of a `FanoutCache` are one cache."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from metertap.patching.subclasses import instances
 from metertap.recording.cache_series import EVICTIONS
 
 _wholes: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
-"""The `FanoutCache` that a shard is of."""
+"""The `FanoutCache` of each shard."""
 _KEPT_INSIDE = ("cache", "deque", "index")
-"""Folders in which a `FanoutCache` keeps others, by the names that the program gave them."""
+"""Folders in which a `FanoutCache` keeps others, under names that the program gave them."""
 
 
 def _directory(cache: Any) -> str | None:
-    """Return the end of a cache's path that tells it from others: `shop/prices`.
+    """Return the end of a cache's path that distinguishes it from others: `shop/prices`.
 
     A name has to be the same after a restart, in whatever order caches are opened.
     """
@@ -33,7 +33,7 @@ def _directory(cache: Any) -> str | None:
     kept = [path.name]
     for folder in path.parents:
         if os.path.expanduser("~") == str(folder):
-            kept.insert(0, "~")  # not who the user is
+            kept.insert(0, "~")  # without the user's name
             break
         kept.insert(0, folder.name)
         if folder.name not in _KEPT_INSIDE:
@@ -42,7 +42,7 @@ def _directory(cache: Any) -> str | None:
 
 
 meters = ObjectMeters("diskcache", supports=frozenset({EVICTIONS}), natural_name=_directory)
-KEEPERS.add("diskcache")  # an index keeps its cache in `_cache`
+KEEPERS.add("diskcache")  # an index has its cache in `_cache`
 
 
 def meter_of(cache: Any) -> ObjectMeter:
@@ -57,10 +57,10 @@ def _find_meter(cache: Any) -> ObjectMeter:
 
 
 class FanoutPatchSet(PatchSet):
-    """Patch set of the module with `FanoutCache` that learns which shards each one has."""
+    """The patch set of `FanoutCache`'s module, which also learns the shards of each one."""
 
     def follow(self, module: Any) -> None:
-        """Learn the shards of the caches that were made before."""
+        """Learn the shards of caches that were made before."""
         for found in instances(module.FanoutCache):
             with faults.guarded("diskcache"):
                 _remember(found)

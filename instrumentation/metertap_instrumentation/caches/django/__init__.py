@@ -1,20 +1,19 @@
 """Django's cache framework: `get`, `get_many`, `get_or_set` and their async halves, of any backend.
 
-Each backend has a `get` of its own, so these are wrapped in `BaseCache` and in every class derived
-from it: those that exist, and others when `CacheHandler.create_connection` first makes one, which
-is how `caches["default"]` gets them. What a lookup asks meanwhile (`get_many` asks `get`, a class
-its parent, a backend its redis) is part of it. `has_key`, `in`, `incr` and `incr_version` ask `get`
-where a backend has nothing better: no lookups. `get_or_set` looks again once it has stored: its
-first look counts.
+Each backend has a `get` of its own, so these methods are wrapped in `BaseCache` and in all of its
+subclasses: the existing ones, and others when `CacheHandler.create_connection` first makes one, as
+`caches["default"]` does. What a lookup asks meanwhile (`get_many` calls `get`, a class its parent,
+a backend redis) is part of it. `has_key`, `in`, `incr` and `incr_version` call `get` if a backend
+has nothing better: no lookups. `get_or_set` looks again after storing: only its first look counts.
 
-Django's and diskcache's own `get` are given a default that tells a miss from a stored None, if no
-client of the program's class gets it from them. The program's own may do anything with its default,
-so it is given the program's; what its parent finds decides, or else whether it answers with the
-default: then a stored None is a miss.
+Django's and diskcache's own `get` get a default that distinguishes a stored None from a miss,
+unless a client of the program's class would get it from them. The program's own `get` may do
+anything with its default, so it gets the caller's; what its parent finds decides, or else whether
+it returns the default: then a stored None counts as a miss.
 
-A cache is called by its alias in `CACHES`: Django makes one backend a thread and alias, all of one
-name. Not seen: evictions; a backend class that is made without `caches` and was defined after
-`instrument()` (what it takes from Django's own is seen); a `get` that comes from a mixin and does
+A cache's name is its alias in `CACHES`: Django makes one backend for each thread and alias, all
+with one name. Not seen: evictions; a backend class that is used without `caches` and was defined
+after `instrument()` (methods that it inherits from Django's are seen); a `get` of a mixin that does
 not call its parent's.
 """
 

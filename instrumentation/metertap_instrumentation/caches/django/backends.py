@@ -1,4 +1,4 @@
-"""The classes of backends: those that exist, and those that are defined later."""
+"""The classes of backends, existing ones and those that are defined later."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ MODULE = "django.core.cache.backends"
 
 
 class Backends(SubclassesPatchSet):
-    """`BaseCache` and what derives from it, without a hook on the program's classes."""
+    """`BaseCache` and its subclasses, without a hook on the program's classes."""
 
     def _hook(self, _base: type) -> None:
         pass
 
     def adopt(self, cls: type) -> None:
-        """Wrap the methods of a backend's class and of its parents, where they are new."""
+        """Wrap the methods of a backend's class, and of its parents, if they are new."""
         with self._lock:
             if self.status == "installed":
                 base = getattr(sys.modules[self.module], self._base_name)
@@ -31,13 +31,13 @@ class Backends(SubclassesPatchSet):
 
 
 class Backend(PatchSet):
-    """A module with backends, which may be used without `caches`."""
+    """A module of backends, which may be used without `caches`."""
 
     def follow(self, module: Any) -> None:
         """Wrap the backends that the module defines."""
         base = sys.modules[f"{MODULE}.base"].BaseCache
         for found in list(vars(module).values()):
-            # Not isinstance: it would ask Django's lazy settings, which may not be set yet.
+            # Not isinstance, which would ask Django's lazy settings, perhaps before they are set.
             if issubclass(type(found), type) and issubclass(found, base):
                 BACKENDS.adopt(found)
 
@@ -48,7 +48,7 @@ def _connected(_handler: Any, backend: Any, args: Any, kwargs: Any) -> None:
 
 
 create_connection = after("django", _connected)
-"""Wraps what makes `caches[alias]`, once in each thread."""
+"""Wraps the method that makes `caches[alias]`, once in each thread."""
 _lookups = {"get": get, "get_many": get_many, "get_or_set": get_or_set}
 _none = dict.fromkeys(("has_key", "incr", "incr_version"), within())
 _sync = {**_lookups, **_none}

@@ -20,7 +20,7 @@ _KNOWN = frozenset({"builtins", "collections", "diskcache", "django", "pylibmc",
 """Packages whose code may get a default of ours."""
 
 _ASK_NOBODY = frozenset(f"django.core.cache.backends.{kind}" for kind in ("filebased", "locmem"))
-"""Modules whose backends keep their entries themselves, and hand a default to nobody."""
+"""Modules of backends that keep their entries themselves, and pass a default on to no one."""
 
 _aliases: dict[int, tuple[weakref.ref[Any], str]] = {}
 
@@ -29,16 +29,16 @@ def _alias(cache: Any) -> str | None:
     made = _aliases.get(id(cache))
     if made is not None and made[0]() is cache:
         return made[1]
-    if not sys.modules["django.conf"].settings.configured:  # to ask would read them, or raise
+    if not sys.modules["django.conf"].settings.configured:  # asking would read them, or raise
         return None
-    handler = sys.modules["django.core.cache"].caches  # it may have been made before us
+    handler = sys.modules["django.core.cache"].caches  # it may have been made before the patch
     return next(
         (alias for alias in handler if getattr(handler._connections, alias, None) is cache), None
     )
 
 
 def made(backend: Any, alias: str) -> None:
-    """Call `backend`, which some thread got, by its alias in `CACHES`."""
+    """Name `backend`, which a thread got from `caches`, by its alias in `CACHES`."""
     identity = id(backend)
     _aliases[identity] = weakref.ref(backend, lambda ended: _forget(identity, ended)), alias
 
@@ -54,9 +54,9 @@ _find = meters.find
 
 
 class _Lookup:
-    """The layer of one lookup. `found` is what the methods of the parent classes said, if asked."""
+    """The layer of one lookup. `found` is the result of parent classes' methods, if called."""
 
-    # Most lookups never have these, and pay for no assignment.
+    # Most lookups never set these, and save the assignment.
     asked: Any = None
     found: bool | None = None
     cache: Any
@@ -65,7 +65,7 @@ class _Lookup:
 
 
 class _Once(setting):
-    """One `get_or_set` of a key, which is looked up once however often it is asked for."""
+    """One `get_or_set` of a key: one lookup, however often it asks for the key."""
 
     __slots__ = ("asked", "looked")
 
@@ -76,7 +76,7 @@ class _Once(setting):
 
     def __exit__(self, *raised: object) -> None:
         super().__exit__(*raised)
-        self.asked = ()  # tasks that its default began are in its context for ever
+        self.asked = ()  # tasks begun by its default keep this context for ever
 
 
 _once: ContextVar[_Once | None] = ContextVar("metertap_django_once", default=None)
@@ -84,7 +84,7 @@ _in_once = _once.get
 
 
 def _asked_for(cache: Any, args: Any, kwargs: Any, version: int) -> tuple[Any, ...]:
-    """Return the keys that a call asks for; `version` is that argument's place."""
+    """Return the keys of a call; `version` is the position of that argument."""
     return (
         id(cache),
         args[0] if args else kwargs.get("key"),
@@ -93,16 +93,16 @@ def _asked_for(cache: Any, args: Any, kwargs: Any, version: int) -> tuple[Any, .
 
 
 def _asks(*, known: bool) -> Ask:
-    """Make what asks for one key.
+    """Return the `Ask` of a lookup of one key.
 
-    A method whose code is `known` gets a default of ours, which tells a miss from a stored None.
+    A method whose code is `known` gets a default of ours, which distinguishes a stored None.
     """
 
     def ask(cache: Any, args: Any, kwargs: Any) -> Asked | None:
         outer = by()
         if outer is not None and not (type(outer) is _Lookup and outer.cache is cache):
-            return None  # it is part of another cache's lookup
-        lookup = _Lookup()  # without an `__init__`, which would take as long as all of this
+            return None  # part of another cache's lookup
+        lookup = _Lookup()  # an `__init__` would take as long as all of this
         lookup.cache = cache
         if _in_once() is not None:
             lookup.asked = _asked_for(cache, args, kwargs, 2)
@@ -112,7 +112,7 @@ def _asks(*, known: bool) -> Ask:
             return lookup, args, kwargs
         lookup.given = NOTHING
         if len(args) == 1:
-            kwargs["default"] = NOTHING  # this is the dictionary of this one call
+            kwargs["default"] = NOTHING  # a dictionary of this call alone
             return lookup, args, kwargs
         return (lookup, *replaced(args, kwargs, 1, "default", NOTHING))
 
@@ -120,14 +120,14 @@ def _asks(*, known: bool) -> Ask:
 
 
 def _asks_only_known(cache: Any) -> bool:
-    """Return whether the default is handed only to clients that are not the program's own."""
+    """Return whether only clients that are not the program's own get the default."""
     held = vars(cache)
     client = held.get("_cache")
-    if type(client) is OrderedDict:  # what `locmem` keeps its entries in
+    if type(client) is OrderedDict:  # the entries of `locmem`
         return True
     if client is not None:
         return _is_known(type(client))
-    if _is_known(type(cache)):  # its client is made by the first call
+    if _is_known(type(cache)):  # the first call makes its client
         return _is_known(held.get("_class", dict))
     return not hasattr(type(cache), "_cache")
 
@@ -162,9 +162,9 @@ def _looked_up(cache: Any, lookup: _Lookup, value: Any) -> Any:
 
 
 def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Count `cache.get(key, default)`, or `await cache.aget(...)`, which may ask it in a thread."""
+    """Count `cache.get(key, default)` or `await cache.aget(...)`, which may call it in a thread."""
     known = any(is_own(method, package) for package in ("django", "diskcache"))
-    # What Django's own `aget` asks is `get`, which the program may have overridden.
+    # Django's own `aget` calls `get`, which the program may have overridden.
     known = known and method.__name__ == "get"
     general = counts("django", _looked_up, ask=_asks(known=known), layers=ASKED)
     if known and method.__module__ in _ASK_NOBODY:
@@ -180,7 +180,7 @@ def _ask_many(cache: Any, args: Any, kwargs: Any) -> Asked | None:
 
 
 def _ask_many_known(cache: Any, args: Any, kwargs: Any) -> Asked | None:
-    """Ask a method whose code is known; its keys may be an iterator, which is read once."""
+    """Ask a method whose code is known; its keys may be an iterator, which is read only once."""
     keys = args[0] if args else kwargs.get("keys")
     if _layer() or isinstance(keys, Sized) or not isinstance(keys, Iterable):
         return _ask_many(cache, args, kwargs)
@@ -202,13 +202,13 @@ def _looked_up_many(cache: Any, asked: list[Any], found: Any) -> Any:
 
 
 def get_many(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Count `cache.get_many(keys)` or `aget_many`: the answer lacks what was not there.
+    """Count `cache.get_many(keys)` or `aget_many`, whose result lacks missing entries.
 
-    An iterator that is handed to the program's own method is left alone: what that asks counts.
+    An iterator for the program's own method is left alone: the lookups inside count instead.
     """
     ask = _ask_many_known if is_own(method, "django") else _ask_many
     return counts("django", _looked_up_many, ask=ask)(method, live)
 
 
 get_or_set = within(lambda cache, args, kwargs: _Once(*_asked_for(cache, args, kwargs, 3)))
-"""`cache.get_or_set(key, default)`. The default may be a function, with lookups of its own."""
+"""`cache.get_or_set(key, default)`. The default may be a function that makes lookups."""

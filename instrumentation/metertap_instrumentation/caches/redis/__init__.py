@@ -1,16 +1,16 @@
-"""redis-py, also its asyncio half: what clients, pipelines and cluster clients look up.
+"""redis-py, sync and asyncio: lookups of clients, pipelines and cluster clients.
 
-All commands of a client go through `execute_command`, so that is wrapped, and of its commands
-GET, HGET, GETEX and GETDEL are one lookup, MGET and HMGET one for each key; None is a miss. A
-pipeline queues commands: `execute` is wrapped, which has all results, and what answers at once
-after a WATCH. What raises, alone or in a pipeline, is neither hit nor miss. A lock that looks
-whether it is held makes no lookup.
+All commands of a client pass `execute_command`, which is wrapped. GET, HGET, GETEX and GETDEL are
+one lookup, MGET and HMGET one for each key; None is a miss. A pipeline queues commands: `execute`,
+which has all results, is wrapped, and so is the immediate execution after a WATCH. A command that
+raises, alone or in a pipeline, is neither hit nor miss. A lock that checks whether it is held makes
+no lookup.
 
-Clients that share a connection pool are one cache, however many are made: the pool is what counts,
-unless `metertap.name_cache` named the client. It is called by its `client_name`, by what the pool
-or a client of it is bound to, or `redis.db0`.
+Clients that share a connection pool are one cache, however many there are: the pool counts, unless
+`metertap.name_cache` named the client. Its name is the `client_name`, that of the variable that
+holds the pool or one of its clients, or `redis.db0`.
 
-Not seen: evictions, for the server counts them for all its clients together; the command as one
+Not seen: evictions, since the server counts them for all its clients together; a command as one
 text (`execute_command("GET key")`); a subclass that overrides `execute_command` without calling it.
 """
 

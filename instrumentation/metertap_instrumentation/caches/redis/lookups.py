@@ -19,8 +19,8 @@ _MANY = ("MGET", "HMGET")
 _OF_TEXT: dict[Any, bool] = {
     form: command in _MANY for command in (*_ONE, *_MANY) for form in (command, command.lower())
 }
-"""Whether a lookup answers with a list; other commands are not in here."""
-# Apart from each other: with `python -b` a comparison of bytes and text is a warning.
+"""Whether a lookup returns a list; commands that are no lookups are left out."""
+# Separate, since `python -b` warns of comparisons of bytes and text.
 _OF_BYTES: dict[Any, bool] = {form.encode(): is_many for form, is_many in _OF_TEXT.items()}
 
 _layer = layer.get
@@ -28,18 +28,18 @@ _find = meters.find
 
 
 def lookup(args: Any) -> bool | None:
-    """Return whether a command is a lookup that answers with a list; None for no lookup."""
+    """Return whether a command is a lookup that returns a list; None for no lookup."""
     try:
         command = args[0]
         return (_OF_BYTES if type(command) is bytes else _OF_TEXT).get(command)
-    except (IndexError, TypeError):  # the library says what is wrong with it
+    except (IndexError, TypeError):  # the library reports what is wrong with it
         return None
 
 
 def _answered(client: Any, args: Any, answer: Any) -> None:
     """Count what a command looked up."""
     try:
-        if answer is client:  # a pipeline that only queues the command answers with itself
+        if answer is client:  # a pipeline that only queues the command returns itself
             return
         many = lookup(args)
         if many is None or _layer():
@@ -71,19 +71,19 @@ _COMMAND = """
 
 
 def execute_command(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Count one command; nothing that it asks is a lookup."""
+    """Count one command; whatever it asks inside is no lookup."""
     return shaped(method, _COMMAND, answered=_answered, hide=hide_frame, live=live)
 
 
 def _queued(pipeline: Any, args: Any, kwargs: Any) -> Asked | None:
-    """Note what a pipeline is about to execute: `lookup` of each command. It forgets them then."""
+    """Return `lookup` of each command that a pipeline is about to execute, and then forget."""
     if _layer():
         return None
     queued: list[bool | None] = []
     if isinstance(stack := getattr(pipeline, "command_stack", None), list) and stack:
         queued = [lookup(getattr(item, "args", None) or item[0]) for item in stack]
     else:
-        holder = getattr(pipeline, "_execution_strategy", pipeline)  # of a cluster since 6.2
+        holder = getattr(pipeline, "_execution_strategy", pipeline)  # of a cluster, since 6.2
         for name in ("_command_queue", "_command_stack"):
             if stack := getattr(holder, name, None):
                 queued = [lookup(item.args) for item in stack]
@@ -101,11 +101,11 @@ def _executed(pipeline: Any, queued: list[bool | None], answers: Any) -> Any:
 
 
 def _count_many(meter: ObjectMeter, answer: Any) -> None:
-    """Count each value of an answer that is a list of them."""
-    if isinstance(answer, list):  # not those of several nodes, or made into something else
+    """Count each value of an answer that is a list."""
+    if isinstance(answer, list):  # not answers of several nodes, or converted ones
         for value in answer:
             (meter.miss if value is None else meter.hit)()
 
 
 execute = counts("redis", _executed, ask=_queued)
-"""All commands of a pipeline; in a cluster, some of them are executed one by one once more."""
+"""All commands of a pipeline; a cluster executes some of them again, one by one."""

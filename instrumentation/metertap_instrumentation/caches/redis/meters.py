@@ -1,4 +1,4 @@
-"""The cache that a lookup belongs to: clients that share a connection pool use one cache."""
+"""The cache to which a lookup belongs: clients that share a connection pool use one cache."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from metertap.caching.names import KEEPERS
 from metertap.recording.cache_series import CacheSeries
 
 _parents: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
-"""The client that a pipeline, or a client of one connection, comes from."""
+"""The client from which a pipeline, or a client of one connection, comes."""
 
 
 class Meter(ObjectMeter):
-    """Meter of a connection pool, named by the variable that one of its clients is bound to."""
+    """Meter of a connection pool, named by the variable that holds one of its clients."""
 
     __slots__ = ("client",)
 
@@ -51,7 +51,7 @@ def _derived(client: Any, derived: Any, _args: Any, _kwargs: Any) -> None:
 
 
 derive = after("redis", _derived)
-"""`client.pipeline()` and `client.client()`: lookups of what they give are the client's."""
+"""`client.pipeline()` and `client.client()`: lookups of their results are the client's."""
 
 
 def meter_of(client: Any) -> ObjectMeter:
@@ -65,7 +65,7 @@ def _find_meter(client: Any) -> Meter:
     client = client if known is None else known
     owner = client
     if NAMES.given(client) is None:
-        owner = getattr(client, "connection_pool", client)  # a cluster client has a pool per node
+        owner = getattr(client, "connection_pool", client)  # a cluster client has one for each node
     meter = cast(Meter, meters.of(owner))
     if meter.client() is None:
         meter.client = weakref.ref(client)
