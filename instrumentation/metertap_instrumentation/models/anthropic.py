@@ -1,9 +1,9 @@
 """anthropic: messages, also beta ones and those of Bedrock, Vertex and Foundry.
 
-Every call passes `request` of the client, where it is counted (`stainless`). The response contains
+Every call passes the client's `request`, where it is counted (`stainless`). The response contains
 its usage. A stream reports the input at its start, and the output so far towards its end, so a
 stream that is cut off counts what was reported until then. The API counts `input_tokens` without
-cached tokens; here they include them, as in the conventions.
+cached tokens; here they are included, as in the conventions.
 
 Not seen: batches, counting tokens, the old completions; the usage of a response that the program
 reads without parsing it.
@@ -26,8 +26,8 @@ _OPERATIONS = {"/v1/messages": CHAT}
 def usage_of(found: Any, before: Usage | None = None, *, is_start: bool = False) -> Usage | None:
     """Read a usage. Raises Unusable.
 
-    Each usage of a stream covers everything so far; what a later one leaves out is as it was
-    `before`. The one of a stream's start need not have an output.
+    Each usage of a stream covers everything so far; a count that a later one leaves out keeps its
+    value from `before`. The one at a stream's start need not have an output.
     """
     if found is None:
         return None

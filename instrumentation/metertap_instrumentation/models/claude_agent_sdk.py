@@ -1,11 +1,11 @@
-"""Claude Agent SDK: what Claude's command line says of usage at the end of each turn.
+"""Claude Agent SDK: the usage that Claude's command line reports at the end of each turn.
 
-The command line asks the models itself, in a process of its own. Its result has in `usage` what the
-turn used; and by model, in `modelUsage`, what the conversation has used so far, by sub-agents as
-well (early versions lack it). `/clear` sets these sums to zero. A conversation that is resumed goes
-on with the sums of its earlier processes. What is new belongs to the tool that reads the result,
-and costs what the table of prices says: the command line's own `total_cost_usd`, also a sum so far,
-is an estimate by an older table.
+The command line asks the models itself, in its own process. Its result has the turn's usage in
+`usage`, and in `modelUsage` that of the conversation so far by model, including sub-agents (early
+versions lack it). `/clear` sets these sums to zero. A resumed conversation continues the sums of
+its earlier processes. New usage belongs to the tool that reads the result, and costs what the price
+table says: the command line's own `total_cost_usd`, also a sum so far, is an estimate by an older
+table.
 
 Not seen: a turn whose result the program never reads; sub-agents in the first turn after a
 conversation was resumed.
@@ -33,7 +33,7 @@ _PROVIDER = "anthropic"
 
 
 class Conversation:
-    """One conversation with Claude: which model answered, and what each has used until now."""
+    """One conversation with Claude: the model that answered, and each model's usage so far."""
 
     def __init__(self, *, is_resumed: bool) -> None:
         self.model = ""
@@ -56,7 +56,7 @@ class Conversation:
                 reported(call, report)
 
     def end(self, error: BaseException | None = None, *, in_finaliser: bool = False) -> None:
-        """Count nothing: what a turn used is counted when its result is read."""
+        """Do nothing: the usage of a turn is counted when its result is read."""
 
     def _reports(self, result: dict[str, Any]) -> list[Report]:
         by_model = result.get("modelUsage")
@@ -69,7 +69,7 @@ class Conversation:
         for name, said in by_model.items():
             used, was = attempt(_of_model, said), before.get(name, Usage())
             self._used[name] = used if isinstance(used, Usage) else was
-            # Where it is less than before, the sums began at zero again, and all of it is new.
+            # If a sum is less than before, sums began at zero again, and all of it is new.
             if isinstance(used, Usage) and all(map(int.__ge__, used, was)):
                 used = Usage(*map(int.__sub__, used, was))
             found.append(Report(*_named(name, said), used))
@@ -80,7 +80,7 @@ class Conversation:
 
 
 def _named(name: str, said: Any) -> tuple[str, str]:
-    """Return the provider and the name of a model, by what is said of its usage."""
+    """Return a model's provider and name, given what is reported of it."""
     return part(said, "provider") or _PROVIDER, part(said, "canonicalModel") or name
 
 
@@ -112,7 +112,7 @@ def _is_resumed(query: Any) -> bool:
 
 
 def received(wrapped: Any, query: Any, args: Any, kwargs: Any) -> Any:
-    """Return what hands on the messages of `Query.receive_messages()`, and looks at them."""
+    """Return an iterator over the messages of `Query.receive_messages()` that looks at them."""
     try:
         messages = wrapped(*args, **kwargs)
     except BaseException as error:
@@ -127,7 +127,7 @@ def received(wrapped: Any, query: Any, args: Any, kwargs: Any) -> Any:
     return messages
 
 
-# No function of ours: what stands there stays an async generator function to whoever asks.
+# By wrapt, so that it stays an async generator function to `inspect`.
 _TARGETS = [Target("Query.receive_messages", received)]
 INSTRUMENTATION = Instrumentation(
     LIBRARIES["models.claude_agent_sdk"], [PatchSet("claude_agent_sdk._internal.query", _TARGETS)]

@@ -2,8 +2,8 @@
 
 Each request to a model passes `_generate_content`, `_generate_content_stream` or `_embed_content`
 of `Models` or `AsyncModels` (`embed_content` in old versions), also if the library calls functions
-by itself and asks again. The response contains the usage; in a stream each chunk contains the usage
-so far. A stream is requested when it is first read, so it belongs to the tool that reads it.
+itself and asks again. The response contains the usage; each chunk of a stream contains the usage so
+far. A stream is requested when it is first read, so it belongs to the tool that reads it.
 
 The API counts candidates without thoughts, which are paid for as output; here the output includes
 them.
@@ -63,7 +63,7 @@ def embedding_usage_of(response: Any) -> Usage | None:
 
 
 def _whole(count: Any) -> Any:
-    """Return a whole number that the API gives as a float."""
+    """Return a whole number which the API gives as a float."""
     return int(count) if isinstance(count, float) and count.is_integer() else count
 
 
@@ -133,7 +133,7 @@ class AsyncStreams(Requests):
 
 
 class Streams(Requests):
-    """Requests that are made by a generator, when it is first asked."""
+    """Requests made by a generator at its first step."""
 
     def wrapped(self, method: Any, models: Any, args: Any, kwargs: Any) -> Any:
         """Call `method`, and return an iterator that watches the generator that it returns."""
@@ -167,20 +167,20 @@ def _server_of(api: Any) -> tuple[str, int] | None:
 
 
 class _Models(PatchSet):
-    """The targets of the patches; `embed_content` of new versions calls `_embed_content`."""
+    """The targets of the patches; in new versions `embed_content` calls `_embed_content`."""
 
     def __init__(self) -> None:
         super().__init__("google.genai.models", ())
 
     def prepare(self, module: Any) -> None:
-        """Choose the methods that make a request in this version."""
+        """Choose the methods that make requests in this version."""
         made, embedded = Requests(GENERATE, usage_of), Requests(EMBEDDINGS, embedding_usage_of)
         plain, later = Streams(GENERATE, usage_of), AsyncStreams(GENERATE, usage_of)
         embed = "_embed_content" if hasattr(module.Models, "_embed_content") else "embed_content"
         self.targets = (
             plain_method("Models._generate_content", made),
             coroutine_method("AsyncModels._generate_content", made),
-            Target("Models._generate_content_stream", plain.wrapped),  # stays a generator function
+            Target("Models._generate_content_stream", plain.wrapped),  # must stay a generator
             comparable("AsyncModels._generate_content_stream", later.wrapped),
             plain_method(f"Models.{embed}", embedded),
             coroutine_method(f"AsyncModels.{embed}", embedded),

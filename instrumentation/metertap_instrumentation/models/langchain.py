@@ -1,7 +1,7 @@
-"""LangChain: what chat models say of usage (`usage_metadata`), where no client of theirs is known.
+"""LangChain: the usage that chat models report (`usage_metadata`), if their client is unknown.
 
-Each way to ask a chat model ends in `_generate`, `_agenerate`, `_stream` or `_astream` of its
-class; an answer from LangChain's cache does not. Chunks of a stream each say what is new.
+Every call of a chat model passes `_generate`, `_agenerate`, `_stream` or `_astream` of its class;
+an answer from LangChain's cache does not. Each chunk of a stream reports only what is new.
 
 Not seen: models that are no chat models; a call that failed, or whose model reports nothing.
 """
@@ -35,13 +35,13 @@ def usage_of(found: Any) -> Usage:
 
 
 class Said(NamedTuple):
-    """What messages of one answer say of the call: later ones add to what it used."""
+    """The report in the messages of one answer: later ones add to the usage."""
 
     usage: Usage | Unusable = Usage()
     metadata: Mapping[str, Any] = MappingProxyType({})
 
     def with_message(self, message: Any) -> Said:
-        """Add what `message` says."""
+        """Add the report in `message`."""
         found, usage = getattr(message, "usage_metadata", None), self.usage
         if found and isinstance(usage, Usage):
             used = attempt(usage_of, found)
@@ -53,7 +53,7 @@ class Said(NamedTuple):
 
 
 def read(model: Any, result: Any) -> Report:
-    """Read what a chat result, or a stream, reports."""
+    """Return the report of a chat result, or of a stream."""
     said = result
     if not isinstance(result, Said):
         said = Said()
@@ -66,7 +66,7 @@ def read(model: Any, result: Any) -> Report:
 
 
 def take(said: Said | None, chunk: Any) -> Said:
-    """Add what a chunk says now: LangChain merges chunks in place."""
+    """Add a chunk's report now, since LangChain merges chunks in place."""
     return (said or Said()).with_message(chunk.message)
 
 

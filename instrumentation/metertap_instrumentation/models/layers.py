@@ -1,8 +1,8 @@
-"""Wrappers of functions that stand around model clients: what these ask inside knows of them.
+"""Wrappers of functions around model clients, which mark a layer for the clients inside.
 
-`begin` of the measure gives the layer to be in, or None, and with it whatever the rest needs. The
-layer is taken away whatever happens, a fault of ours included: one that stayed would keep
-every later call of the thread from being counted. So no function of ours does that.
+`begin` of the measure returns the layer and what its other methods need, or None. The layer is
+removed whatever happens, including a fault of ours: one that stayed would keep all later calls of
+the thread from being counted. So no function of ours is called to remove it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PLACE = "model layer"
 
 
 def plain(measure: Measure) -> WrapperFunction:
-    """Return what wrapt is to call instead of a function around clients."""
+    """Return wrapt's wrapper for a plain function around clients."""
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         begun = token = None
@@ -48,7 +48,7 @@ def plain(measure: Measure) -> WrapperFunction:
 
 
 def coroutine(measure: Measure) -> WrapperFunction:
-    """Return what wrapt is to call instead of an async function around clients."""
+    """Return wrapt's wrapper for an async function around clients."""
 
     async def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         begun = token = None

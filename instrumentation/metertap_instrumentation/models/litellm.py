@@ -1,14 +1,14 @@
-"""litellm: completions, responses and embeddings, whichever provider's; sync, async, streamed.
+"""litellm: completions, responses and embeddings of every provider; sync, async, streamed.
 
-A call is counted here and nowhere further in: what litellm asks by openai's client, by itself, or
-in a thread is a part of it, and so are its retries and fallbacks. Only litellm knows the provider,
-and says so in the response or the stream. Streams are objects of a few classes, whose steps are
-looked at. An answer from litellm's own cache is no call of a model.
+A call is counted here and not further in: what litellm asks by openai's client, by itself or in a
+thread is part of it, and so are its retries and fallbacks. Only litellm knows the provider, which
+it names in the response or the stream. Streams are objects of a few classes, whose steps are
+watched. An answer from litellm's own cache is no call of a model.
 
 Not seen: images, audio, reranking; functions that the program imported by name (`from litellm
-import completion`) before metertap, unless a client inside is measured itself; what a stream used,
-unless that was asked for (`stream_options={"include_usage": True}`). Where it was and the provider
-does not say it, litellm gives an estimate of its own, which counts.
+import completion`) before metertap, unless a client inside is measured itself; a stream's usage,
+unless it was requested (`stream_options={"include_usage": True}`). If it was, and the provider does
+not report it, litellm's own estimate counts.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _streams: weakref.WeakKeyDictionary[Any, ModelCall] = weakref.WeakKeyDictionary(
 
 
 class Calls:
-    """The counting of calls of one of litellm's functions: a `wrappers.Measure`."""
+    """Counting of calls of one of litellm's functions: a `wrappers.Measure`."""
 
     def __init__(self, operation: str, *, model_at: int = 0) -> None:
         """Count calls whose model is the argument at that position."""
@@ -53,7 +53,7 @@ class Calls:
         self._at = model_at
 
     def begin(self, _instance: Any, args: Any, kwargs: Any) -> Any:
-        """Begin a call of a model; None where it is not to be counted."""
+        """Begin a call of a model; None if it is not counted."""
         model = str(args[self._at] if len(args) > self._at else kwargs.get("model") or "")
         prefix, _, bare = model.partition("/")
         known = getattr(sys.modules.get("litellm"), "model_cost", {}).get(model) or {}
@@ -65,7 +65,7 @@ class Calls:
         return None if call is None else (Outer(counts=True), call)
 
     def ended(self, begun: Any, response: Any) -> None:
-        """Take what the function returned: a whole response, or a stream."""
+        """Take the function's result: a whole response, or a stream."""
         call = begun[1]
         hidden = getattr(response, "_hidden_params", None)
         hidden = hidden if isinstance(hidden, dict) else {}
@@ -91,7 +91,7 @@ class Calls:
 
 
 def see(call: ModelCall, response: Any) -> None:
-    """Report the usage in a response, a chunk or an event; zero if none was given."""
+    """Report the usage in a response, a chunk or an event; zero if none is given."""
     source = getattr(response, "response", None) or response
     report(
         call,
@@ -103,20 +103,20 @@ def see(call: ModelCall, response: Any) -> None:
 
 
 def usage_with_written(found: Any) -> Usage | None:
-    """Read a usage, with the tokens that a provider has cached now. Raises Unusable."""
+    """Read a usage, including tokens that the provider has just cached. Raises Unusable."""
     usage = usage_of(found)
     if usage is None:
         return None
     written = tokens(found, "cache_creation_input_tokens")
     details = getattr(found, "prompt_tokens_details", None)
     if written and getattr(details, "cache_creation_tokens", None) is None:
-        # Versions that do not say this leave it out of the whole, too.
+        # Versions that do not report these leave them out of the whole as well.
         usage = usage._replace(input=usage.input + written)
     usage = checked(usage._replace(cache_write=written))
     return usage if usage.input or usage.output else None
 
 
-# A step takes the stream's call out of the table meanwhile: the stream may be closed inside of it.
+# A step takes the stream's call out of the table, since the stream may be closed during it.
 
 _Step = tuple[Any, ModelCall]
 
@@ -170,7 +170,7 @@ _ITERATORS = ("", "Sync", "Mock", "Cached")
 INSTRUMENTATION = Instrumentation(
     LIBRARIES["models.litellm"],
     [
-        # The functions that the package names may be others than those of its modules.
+        # The package's own names may be other functions than those of its modules.
         PatchSet("litellm.main", _functions(_MAIN)),
         PatchSet("litellm.responses.main", _functions(_RESPONSES)),
         PatchSet("litellm", _functions({**_MAIN, **_RESPONSES})),

@@ -1,9 +1,9 @@
 """openai: chat completions, responses, completions and embeddings, of every compatible provider.
 
-Every call passes `request` of the client, where it is counted (`stainless`). A response names the
+Every call passes the client's `request`, where it is counted (`stainless`). A response names the
 model that answered and its tokens. A stream of chat completions does so in its last chunk, but only
 if the program asked for it (`stream_options={"include_usage": True}`); a stream of `responses` does
-so in its last event. Input tokens include the cached ones, output tokens those of reasoning.
+so in its last event. Input tokens include cached ones, output tokens those of reasoning.
 
 Not seen: realtime and assistants, images, audio files, fine-tuning, batches; the usage of a
 response that the program reads without parsing it (`with_streaming_response`, then lines or bytes).
@@ -48,7 +48,7 @@ _OF_RESPONSES = ("input_tokens", "output_tokens")
 
 
 def usage_of(found: Any) -> Usage | None:
-    """Read the usage of a response, by the names of either API. Raises Unusable."""
+    """Read the usage of a response, by the field names of either API. Raises Unusable."""
     if found is None:
         return None
     found = fields_of(found)

@@ -1,7 +1,7 @@
-"""OpenAI Agents SDK: what models say of usage, where they ask by no client that is known.
+"""OpenAI Agents SDK: the usage that models report, if their client is unknown.
 
-The runner asks `get_response` or `stream_response` of a `Model`, which a program or an extension
-may bring. A stream says what it used in its last event.
+The runner calls `get_response` or `stream_response` of a `Model`, which a program or an extension
+may define. A stream reports its usage in its last event.
 
 Not seen: realtime and voice models; a call that failed, or whose model reports nothing.
 """
@@ -21,7 +21,7 @@ from metertap_instrumentation.models.reports import Report, Reports
 
 
 def read(model: Any, response: Any) -> Report | None:
-    """Read the usage of a model's response; the model may name its provider before a slash."""
+    """Return the report of a response; a model's name may contain its provider before a slash."""
     usage = attempt(usage_of, getattr(response, "usage", None))
     named = getattr(response, "model", None) or getattr(model, "model", None)
     provider, slash, name = str(named or "").partition("/")
@@ -31,7 +31,7 @@ def read(model: Any, response: Any) -> Report | None:
 
 
 def take(before: Any, event: Any) -> Any:
-    """Keep the whole response of a stream, which its last event has."""
+    """Keep the whole response of a stream, which is in its last event."""
     return getattr(event, "response", None) or before
 
 

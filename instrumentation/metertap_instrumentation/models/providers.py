@@ -1,8 +1,8 @@
-"""The provider of a client: by the client's class, or by the host that it asks.
+"""The provider of a client: by the client's class, or by the host that it calls.
 
-Many providers can be asked by another's client. An unknown one, a proxy or a server of the
-program's own counts as the provider whose client it is. Names are those of OpenTelemetry's
-conventions, if they have one.
+Many providers can be called by another's client. An unknown one, a proxy or a server of the
+program's own counts as the provider of that client. Names are those of OpenTelemetry's conventions,
+if they have one.
 """
 
 from __future__ import annotations
@@ -66,24 +66,24 @@ _NAMES = {
     "together_ai": "together",
     "fireworks_ai": "fireworks",
 }
-"""Providers whom litellm and frameworks call otherwise than the conventions do."""
+"""Providers whose names in litellm and frameworks differ from the conventions'."""
 
 
 def provider_named(name: str) -> str:
-    """Return the conventions' name of a provider, by what a library calls it.
+    """Return the conventions' name of a provider, given a library's name for it.
 
-    The name may be a client's: litellm takes it from the model that it is asked for.
+    The name may come from a client: litellm takes it from the model in the request.
     """
     return "gcp.vertex_ai" if name.startswith("vertex_ai") else _NAMES.get(name) or as_label(name)
 
 
 _known: dict[int, tuple[Any, type, str | None, tuple[str, int]]] = {}
-"""By the identity of a client's URL: the URL, the client's class, the provider, the server."""
+"""By identity of a client's URL: the URL, the client's class, the provider, the server."""
 _MOST_KNOWN = 256
 
 
 def provider_of(client: Any, otherwise: str) -> tuple[str, tuple[str, int] | None]:
-    """Return the provider that `client` asks, and the address and port of its server."""
+    """Return the provider that `client` calls, and the address and port of its server."""
     url = getattr(client, "_base_url", None) or getattr(client, "base_url", None)
     known = _known.get(id(url))
     if known is not None and known[0] is url and known[1] is type(client):
@@ -108,7 +108,7 @@ def _provider(kind: str, host: str) -> str | None:
 
 
 def by_host(host: str) -> str | None:
-    """Return the provider that has the host; None if it is unknown."""
+    """Return the provider with that host; None if it is unknown."""
     parts = host.split(".")
     for start in range(len(parts) - 1):
         provider = _HOSTS.get(".".join(parts[start:]))

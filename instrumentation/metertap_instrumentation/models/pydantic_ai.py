@@ -1,7 +1,7 @@
-"""pydantic-ai: what models say of usage, where they ask by no client that is known.
+"""pydantic-ai: the usage that models report, if their client is unknown.
 
-Agents, and `pydantic_ai.direct`, ask `request` or `request_stream` of a `Model`; models that stand
-on others pass them on. The usage of a stream is there when its block ends.
+Agents, and `pydantic_ai.direct`, call `request` or `request_stream` of a `Model`; models that wrap
+others pass that on. The usage of a stream is there at the end of its block.
 
 Not seen: embeddings and realtime models; a call that failed, or whose model reports nothing.
 """
@@ -45,7 +45,7 @@ def read(model: Any, response: Any) -> Report | None:
 
 
 class _Opened:
-    """What `request_stream` returns: a block that is in its layer while it is entered and left."""
+    """The block that `request_stream` returns, in its layer while it is entered and left."""
 
     def __init__(self, block: Any, begun: Any) -> None:
         self._block = block

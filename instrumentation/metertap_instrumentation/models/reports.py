@@ -1,9 +1,10 @@
-"""Usage that a framework reports of a model: counted where no client inside the call has counted.
+"""Usage that a framework reports: it is counted if no client inside the call has counted.
 
-A framework's models mostly ask by clients that are measured themselves. One that does not (another
-client, plain HTTP, a model of the program's own) says in the framework's own terms what it used.
-So a layer stands around each call of a model, and what the framework reports counts if nobody
-inside was asked. A call that raises, or reports nothing, is none: nobody knows if it was one.
+Most models of a framework use clients that are measured themselves. One that does not (another
+client, plain HTTP, a model of the program's own) reports its usage in the framework's own terms. So
+there is a layer around each call of a model, and the framework's report counts if no client inside
+was called. A call that raises, or reports nothing, does not count, since it may not have called a
+model.
 """
 
 from __future__ import annotations
@@ -32,26 +33,26 @@ _PLACE = "model report"
 
 
 class Report(NamedTuple):
-    """What a framework says of one call of a model."""
+    """A framework's report of one call of a model."""
 
     provider: str
-    """As the framework calls it; empty where it does not say."""
+    """The framework's name of the provider; empty if it names none."""
     model: str
     usage: Usage | Unusable
-    """What it used, or why that cannot be told."""
+    """The usage, or why it cannot be used."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether it says that nothing was used: then no model was asked."""
+        """Whether it reports no tokens: then no model was called."""
         return isinstance(self.usage, Usage) and not (self.usage.input or self.usage.output)
 
 
 Read = Callable[[Any, Any], Report | None]
-"""Reads the report of a response of a model: both are given."""
+"""Returns the report of a model's response, given both."""
 
 
 def reported(call: ModelCall, report: Report, *, in_finaliser: bool = False) -> None:
-    """Count a call whose report this is."""
+    """Count a call with this report."""
     call.provider = provider_named(report.provider) if report.provider else UNKNOWN
     call.requested = call.model = as_label(report.model or UNKNOWN)
     if isinstance(report.usage, Unusable):
@@ -62,20 +63,20 @@ def reported(call: ModelCall, report: Report, *, in_finaliser: bool = False) -> 
 
 
 class Reports:
-    """How calls of a framework's models are counted: a `wrappers.Measure` for `layers`."""
+    """Counting of calls of a framework's models: a `wrappers.Measure` for `layers`."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
 
     def begin(self, instance: Any, _args: Any, _kwargs: Any) -> Any:
-        """Begin a call; None where it is counted further out, or nothing is counted."""
+        """Begin a call; None if an outer layer counts it, or nothing is counted."""
         layer = around()
         if not is_enabled() or (layer is not None and layer.counts):
             return None
         return Outer(counts=False), ModelCall("", CHAT, "", None), instance
 
     def ended(self, begun: Any, response: Any, *, in_finaliser: bool = False) -> None:
-        """Count the call by what its response says, unless a client inside was asked."""
+        """Count the call by its response's report, unless a client inside was called."""
         layer, call, instance = begun
         if layer.was_seen:
             return
@@ -91,9 +92,9 @@ class Reports:
 
 
 class Stream:
-    """What hands on the items of a model's stream, sync or async, and is in its layer meanwhile.
+    """An iterator over a model's stream, sync or async, which is in its layer at each step.
 
-    `take` gathers from the items what `read` of the `Reports` is to get at the end.
+    `take` collects from the items what `read` of the `Reports` gets at the end.
     """
 
     def __init__(self, stream: Any, reports: Reports, begun: Any, take: Callable[..., Any]) -> None:
@@ -143,7 +144,7 @@ class Stream:
             self._taken = self._take(self._taken, item)
 
     def _over(self, *, in_finaliser: bool = False) -> None:
-        """Count by what was reported until now, once."""
+        """Count, once, what was reported until now."""
         with faults.guarded(_PLACE):
             begun, self._begun = self._begun, (self._begun[0], None, None)
             begun[0].is_over = True
@@ -156,13 +157,13 @@ class Stream:
         return getattr(self._stream, name)
 
     def __del__(self) -> None:
-        if faults is not None:  # or Python ends, and its modules are empty
+        if faults is not None:  # else Python is finalising, and its modules are empty
             with faults.guarded(_PLACE):
                 self._over(in_finaliser=True)
 
 
 def stream(reports: Reports, take: Callable[..., Any]) -> WrapperFunction:
-    """Return what wrapt is to call instead of a function that returns a stream."""
+    """Return wrapt's wrapper for a function that returns a stream."""
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         begun = None

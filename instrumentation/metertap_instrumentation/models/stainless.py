@@ -1,9 +1,9 @@
-"""Clients that Stainless generates, which are alike inside: openai's and anthropic's.
+"""Clients that Stainless generates, which have the same structure: openai's and anthropic's.
 
 Every call of the API passes `request` of the sync or the async base client once, however often it
-is retried. `request` returns the parsed response, a stream of parsed events, or, if the program
-asked for it, a raw response that is parsed later or never. Parsed raw responses pass `_parse`.
-Nothing is read that the program does not read.
+is retried. It returns the parsed response, a stream of parsed events, or, if the program asks for
+it, a raw response that is parsed later or never. Parsed raw responses pass `_parse`. Nothing is
+read that the program does not read.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Requests:
         see: streams.See,
         telling: streams.Telling,
     ) -> None:
-        """Count requests to the paths of `operations`; `see` reads usage of what is parsed.
+        """Count requests to the paths of `operations`; `see` reads the usage of a parsed object.
 
-        In a stream it reads until it knows the model, then items with a field of `telling`.
+        In a stream it reads items until it knows the model, then those with a field of `telling`.
         """
         self._package = package
         self._provider = provider
@@ -47,9 +47,9 @@ class Requests:
         self._see = see
         self._telling = telling
         self._kinds: dict[type, str] = {}
-        """What a request returned, by its type: to ask a pydantic object costs microseconds."""
+        """The kind of a result by its type: asking a pydantic object takes microseconds."""
         self._raw: dict[int, tuple[ModelCall, Any]] = {}
-        """Calls whose response nobody has parsed yet, by its identity, until it is dropped."""
+        """Calls with a response that was not parsed yet, by its identity, until it is dropped."""
 
     def patch_sets(self) -> Sequence[PatchSet]:
         """Return the patches of the package."""
@@ -70,12 +70,12 @@ class Requests:
             ),
         ]
 
-    # What follows makes this a `wrappers.Measure`.
+    # The methods below make this a `wrappers.Measure`.
 
     def begin(self, client: Any, args: Any, kwargs: Any, *, is_outer: bool = False) -> Any:
         """Begin a call of a model; None for any other request.
 
-        One that `is_outer` may reach this again, so that it is not remembered.
+        One that `is_outer` may pass here again, so it is not remembered.
         """
         options = args[1] if len(args) > 1 else kwargs["options"]
         operation = self._operations.get(options.url.partition("?")[0])
@@ -128,7 +128,7 @@ class Requests:
         return stand_in(f"{owner}._parse", make, optional=True)
 
     def _raw_parsed(self, raw: Any, *_args: Any, **_kwargs: Any) -> int | None:
-        """Return the identity of a raw response of which nothing was reported yet."""
+        """Return the identity of a raw response without a report so far."""
         return id(raw) if id(raw) in self._raw else None
 
     def _parsed(self, raw: int, parsed: Any) -> None:
@@ -139,7 +139,7 @@ class Requests:
             self.ended(call, parsed)
 
     def _dropped(self, raw: int) -> None:
-        """End the call of a response that nobody has parsed."""
+        """End the call of a response that was never parsed."""
         waiting = self._raw.pop(raw, None)
         if waiting is not None:
             waiting[0].end(in_finaliser=True)
@@ -151,33 +151,33 @@ def _closes(stream: Any, *_args: Any, **_kwargs: Any) -> None:
 
 
 class _Overrides:
-    """Requests by a subclass's own `request`, counted where they reach no other: a `Measure`.
+    """A subclass's own `request`, counted if it calls no other one: a `wrappers.Measure`.
 
-    Other instrumentations put one there, which calls the base class's as it was before ours.
+    Other instrumentations define one, which calls the base class's method from before our patch.
     """
 
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
 
     def begin(self, client: Any, args: Any, kwargs: Any) -> Any:
-        """Begin a call of a model, in a layer that sees whether it is counted further in."""
+        """Begin a call of a model, in a layer that notes whether it is counted further in."""
         call = self._requests.begin(client, args, kwargs, is_outer=True)
         return None if call is None else (Outer(counts=False), call)
 
     def ended(self, begun: Any, response: Any) -> None:
-        """Report what a request returned, unless a request further in is counted."""
+        """Report the result of a request, unless it is counted further in."""
         layer, call = begun
         if not layer.was_seen:
             self._requests.ended(call, response)
 
     def raised(self, begun: Any, error: BaseException) -> None:
-        """End a call that raised, unless it is counted, and hide the wrapper's frame."""
+        """End a call that raised, unless it is counted further in; hide the wrapper's frame."""
         is_counted = begun is None or begun[0].was_seen
         self._requests.raised(None if is_counted else begun[1], error)
 
 
 class _Clients(SubclassesPatchSet):
-    """What is patched of clients of a kind: `request` of the base class and of subclasses."""
+    """The patches of one kind of client: `request` of the base class and of subclasses."""
 
     def __init__(self, package: str, kind: str, requests: Requests) -> None:
         made, base = _Overrides(requests), f"{kind}APIClient"

@@ -1,12 +1,12 @@
 """Watched streams: an iterator in place of the client's own, which looks at each item.
 
 The client's stream stays the same object, with its type, attributes, context manager and `close`.
-Only the iterator inside it is replaced. It hands on each item, and ends the model's call when the
+Only the iterator inside is replaced. It passes each item on, and ends the model's call when the
 stream ends, fails, is closed, or is dropped half-read.
 
-A generator whose items need not all be looked at is watched by another one, whose steps take a
-quarter of the time that a `__next__` of ours takes. Of other iterators nobody knows whether they go
-on after they have raised, as generators do not.
+A generator of which not all items have to be looked at is watched by another generator, whose steps
+take a quarter of the time of a `__next__` of ours. Other iterators may go on after they have
+raised, which generators never do.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from metertap import faults
 from metertap.patching.tracebacks import hide_frame
 
 See = Callable[[Any, Any], None]
-"""A function that takes the usage from an item of a stream. It gets the call first."""
+"""A function that takes the usage from an item of a stream; its arguments: call, item."""
 
 
 class Call(Protocol):
-    """A `ModelCall`, or what else is to know when a stream is over."""
+    """A `ModelCall`, or another object that must know when a stream is over."""
 
     model: str
     """The model that answered, as far as it is known."""
@@ -33,14 +33,14 @@ class Call(Protocol):
 
 
 Telling = tuple[str, str]
-"""Two fields of items: one that has neither says nothing but the model, in a field of that name.
+"""Two fields of items: an item with neither tells at most the model, in a field of that name.
 
-A stream has hundreds of items. To see that costs a tenth of a microsecond, and no call.
+A stream has hundreds of items. This test takes a tenth of a microsecond, without a call.
 """
 _PLACE = "model stream"
 
 ENDS = (StopIteration, StopAsyncIteration, GeneratorExit)
-"""Exceptions of an iterator that are its end, and no failure."""
+"""Exceptions that are the end of an iterator, and no failure."""
 
 
 def _look(call: Call, see: See, item: Any) -> None:
@@ -52,22 +52,22 @@ def _look(call: Call, see: See, item: Any) -> None:
 
 
 def _end(call: Call, error: BaseException | None = None) -> None:
-    """End a call whose stream is over; `error` is what that raised. Never raises."""
+    """End a call whose stream is over; `error` is its exception. Never raises."""
     try:
         call.end(error)
     except Exception as fault:
         faults.fault(_PLACE, fault)
 
 
-# The look at an item is written out twice: a call for each item would cost more than the look.
+# Looking at an item is inlined twice: a call for each item would cost more.
 
 
 def _generator(iterator: Any, call: Call, see: See, telling: Telling) -> Iterator[Any]:
-    """Hand on the items of a generator. The first `next` begins this, and gives none of them."""
+    """Pass on the items of a generator, after a first `next` that returns none of them."""
     one, other = telling
     is_named = False
     try:
-        yield None  # from here on Python says so here when it is dropped
+        yield None  # from here on, Python raises GeneratorExit here when it is dropped
         for item in iterator:
             try:
                 get = item.__dict__.get
@@ -75,14 +75,14 @@ def _generator(iterator: Any, call: Call, see: See, telling: Telling) -> Iterato
                     _look(call, see, item)
                 elif not is_named and isinstance(model := get("model"), str):
                     call.model, is_named = model, bool(model)
-            except Exception:  # it keeps its fields elsewhere
+            except Exception:  # its fields are elsewhere
                 _look(call, see, item)
             yield item
     except GeneratorExit:
         try:
             call.end(in_finaliser=True)
         except Exception as fault:
-            if faults is not None:  # else Python ends, and its modules are empty
+            if faults is not None:  # else Python is finalising, and its modules are empty
                 faults.fault(_PLACE, fault)
         raise
     except BaseException as error:
@@ -94,7 +94,7 @@ def _generator(iterator: Any, call: Call, see: See, telling: Telling) -> Iterato
 
 
 class _Watched:
-    """The common part of other watched iterators, plain and async."""
+    """The common part of other watched iterators, sync and async."""
 
     __slots__ = ("__weakref__", "_call", "_is_over", "_iterator", "_see", "_telling")
 
@@ -106,7 +106,7 @@ class _Watched:
         self._telling = telling
 
     def over(self, error: BaseException | None = None) -> None:
-        """End the model's call; `error` is what the stream raised."""
+        """End the model's call; `error` is the stream's exception."""
         self._is_over = True
         _end(self._call, error)
 
@@ -116,7 +116,7 @@ class _Watched:
             self.over(None if isinstance(error, ENDS) else error)
 
     def __getattr__(self, name: str) -> Any:
-        if name in _Watched.__slots__:  # it was never made
+        if name in _Watched.__slots__:  # `__init__` was not called
             raise AttributeError(name)
         return getattr(self._iterator, name)
 
@@ -177,7 +177,7 @@ class WatchedAsyncIterator(_Watched):
 def watch(iterator: Any, call: Call, see: See, telling: Telling | None = None) -> Any:
     """Return a watched iterator over `iterator`, which may be async.
 
-    `telling` are the fields by which an item has something for `see`. Without them it sees each.
+    `see` gets the items that have a field of `telling`; without that, all items.
     """
     if telling is not None and type(iterator) is GeneratorType:
         generator = _generator(iterator, call, see, telling)
@@ -188,9 +188,9 @@ def watch(iterator: Any, call: Call, see: See, telling: Telling | None = None) -
 
 
 def over(iterator: Any) -> None:
-    """End the call of a stream that is closed, if `iterator` is one that is watched."""
+    """End the call of a stream that is closed, if `iterator` is a watched one."""
     if type(iterator) is GeneratorType:
-        frame = iterator.gi_frame  # of what it watches nothing else tells
+        frame = iterator.gi_frame  # only its frame leads to what it watches
         if frame is not None and frame.f_code is _CODE:
             frame.f_locals["call"].end()
     elif isinstance(iterator, _Watched) and not iterator._is_over:

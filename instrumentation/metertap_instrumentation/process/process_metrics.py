@@ -1,13 +1,12 @@
 """The process as metrics: CPU, memory, threads, file descriptors, context switches, collections.
 
-OpenTelemetry's `opentelemetry-instrumentation-system-metrics` reads them where it is installed (the
-extra `system`); the host is not asked. It is a singleton that instruments once, for one provider,
-and cannot stop. So ours is a subclass, whose state is its own, and it registers at a `Gate` in
-place of a provider: what a gate lets through ends with the tap, moves with the provider, and is
-quiet about every metric that the application reports by an instrumentor of its own.
+OpenTelemetry's `opentelemetry-instrumentation-system-metrics` reads them, if it is installed (the
+extra `system`); the host is not read. That instrumentor is a singleton that instruments once, for
+one provider, and cannot stop. So ours is a subclass with its own state, which registers at a `Gate`
+instead of a provider: observations through a gate end with the tap, move with the provider, and
+leave out every metric that the application reports by an instrumentor of its own.
 
-Importing it takes longer than all the rest of metertap, so a thread does that once the first tool
-or cache is seen.
+Its import takes longer than all of metertap's, so a thread does that after the first tool or cache.
 """
 
 from __future__ import annotations
@@ -27,27 +26,27 @@ DISTRIBUTION = "opentelemetry-instrumentation-system-metrics"
 
 _FORK_WAITS_SECONDS = 1.0
 
-# A provider takes an observable instrument once and for good, so there is one gate for each.
+# A provider keeps an observable instrument for ever, so there is one gate for each.
 _gates = ByProvider(Gate)
 _source: Source | None = None
 
 _PAUSE_SECONDS = 1.0
-"""Seconds between the first tool or cache and the import. A program that Ctrl-C ends while another
-thread imports has an exit status of 1 instead of the signal's: short ones are left alone."""
+"""Seconds from the first tool or cache to the import. If Ctrl-C ends a program while another thread
+imports, its exit status is 1 instead of the signal's: so short programs are left alone."""
 
 _loading = locks.lock()
-"""The lock of the thread that imports. A child forked meanwhile could never import the same."""
+"""Held by the importing thread. A child forked meanwhile could never import the same."""
 
 
 class _Fork(threading.local):
-    """Whether a fork waited; not where this module was imported while it began."""
+    """Whether a fork has waited; False if this module was imported after the fork began."""
 
     waited = False
 
 
 _fork = _Fork()
 _cut_off = False
-"""Whether this process was forked during an import, for which its parent waited too short."""
+"""Whether this process was forked during the import, for which its parent waited too briefly."""
 
 
 class ProcessMetrics:
@@ -64,18 +63,18 @@ class ProcessMetrics:
         self._problem: str | None = None
 
     def start(self) -> None:
-        """Wait for the first tool or cache; what is installed is looked up after that."""
+        """Wait for the first tool or cache; only then the installed package is looked for."""
         if not self._disabled:
             self._recorder.on_activity(self._begin)
 
     def observe(self, *providers: MeterProvider | None) -> None:
-        """Record process metrics on these providers and on no other."""
+        """Record process metrics on these providers, and on no others."""
         if self._disabled:
             return
         with self._lock:
             before = self._gates
             self._gates = {_gates.of(item) for item in providers if item is not None}
-            for gate in before - self._gates:  # its provider is gone perhaps, its readers are not
+            for gate in before - self._gates:  # its provider may be gone, but not its readers
                 gate.is_open = False
             if self._ready.is_set():
                 self._open()
@@ -86,12 +85,12 @@ class ProcessMetrics:
         self.observe()
 
     def end(self) -> None:
-        """Start no further imports, because the process ends."""
+        """Start no import any more, since the process ends."""
         self._recorder.forget_activity_callback(self._begin)
         self._is_over.set()
 
     def load(self) -> None:
-        """Import what reads the process, and report from now on. Never raises."""
+        """Import the instrumentor, and report from now on. Never raises."""
         if self._disabled or self._ready.is_set() or distributions.version(DISTRIBUTION) is None:
             return
         if _cut_off:
@@ -100,7 +99,7 @@ class ProcessMetrics:
         with faults.guarded("process_metrics"), _loading:
             try:
                 _import()
-            except Exception as error:  # it, or what it needs, is broken
+            except Exception as error:  # the package, or one that it needs, is broken
                 self._problem = f"{type(error).__qualname__}: {faults.shown(error, str)}"
                 faults.warn_once("process_metrics", "no process metrics: %s", self._problem)
                 return
@@ -109,11 +108,11 @@ class ProcessMetrics:
                 self._ready.set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until everything is imported, for `seconds` at most; say whether it is."""
+        """Wait for the import, for `seconds` at most; return whether it is done."""
         return self._ready.wait(seconds)
 
     def forked(self) -> None:
-        """Report nothing in a forked child until its first record; what is imported stays."""
+        """Report nothing in a forked child until its first record; imported modules stay."""
         self._begun = self._ready.is_set()
         for gate in self._gates:
             gate.is_open = False
@@ -142,7 +141,7 @@ class ProcessMetrics:
         }
 
     def _begin(self) -> None:
-        """Begin to load with the first tool or cache, whose call waits for this to return."""
+        """Load after the first tool or cache, whose call waits for this to return."""
         if self._begun:
             return
         self._begun = True
@@ -150,7 +149,7 @@ class ProcessMetrics:
             return
         try:
             threads.Thread(target=self._load_later, name="metertap-process", daemon=True).start()
-        except RuntimeError:  # the process ends, or has no thread left: the next tap may try
+        except RuntimeError:  # the process ends, or has no thread left; the next tap may try again
             self._begun = False
 
     def _load_later(self) -> None:
@@ -165,7 +164,7 @@ class ProcessMetrics:
 
 
 def _import() -> None:
-    """Import the instrumentor, once a process."""
+    """Import the instrumentor, once in a process."""
     global _source
     if _source is None:
         module = importlib.import_module("opentelemetry.instrumentation.system_metrics")

@@ -1,7 +1,7 @@
-"""Reading this process by OpenTelemetry's instrumentor for it, and a switch for what it observes.
+"""Reading of this process by OpenTelemetry's instrumentor, and gates for its observations.
 
-The instrumentor takes one provider for good. It gets a `Gate` in its place, which stands before one
-provider and can hold back what is observed.
+The instrumentor takes one provider for ever. It gets a `Gate` instead, which stands for one
+provider and can hold observations back.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from metertap._version import __version__
 from metertap.otel.instruments import silent
 from metertap.state import settings
 
-# Not its `process.runtime.*`: deprecated names for the same. A version ignores what it has not got.
+# Without `process.runtime.*`: deprecated names for the same. Versions ignore unknown names.
 _CONFIG: dict[str, list[str] | None] = {
     "process.cpu.time": ["user", "system"],
     "process.cpu.utilization": ["user", "system"],
@@ -37,7 +37,7 @@ _CONFIG: dict[str, list[str] | None] = {
 }
 UTILIZATION = "process.cpu.utilization"
 _UTILIZATION_SECONDS = 1.0
-"""The shortest time that a utilisation is of: CPU time comes in ticks of a hundredth."""
+"""The shortest time of a utilisation: CPU time is counted in ticks of a hundredth of a second."""
 
 Read = Callable[[CallbackOptions], Iterable[Observation]]
 
@@ -49,7 +49,8 @@ class Source:
         self._theirs = instrumentor
         self._not_allowed = not_allowed
         self._reported: weakref.WeakKeyDictionary[Any, frozenset[str]] = weakref.WeakKeyDictionary()
-        # A class of its own, because the singleton and whether it instruments are the class's.
+        # A class of its own, since the singleton, and whether it has instrumented, belong to the
+        # class.
         self._class: Any = type("ProcessInstrumentor", (instrumentor,), {"_instance": None})
         self._config = _config()
         self._pid = 0
@@ -58,21 +59,21 @@ class Source:
         self._utilization: Sequence[Observation] = ()
 
     def register(self, gate: Any) -> None:
-        """Make the instrumentor's instruments at `gate`, through which they all read."""
-        # Not `instrument()`: that instruments once, and fixes the semantic conventions' opt-ins.
+        """Make the instrumentor's instruments at `gate`, through which all of them read."""
+        # Not `instrument()`, which instruments once and fixes the opt-ins of semantic conventions.
         self._instrumentor._instrument(meter_provider=gate)
 
     def renew(self) -> None:
-        """Read the process that this is: a forked child begins with its parent."""
+        """Read the present process: in a forked child, the instrumentor still has its parent."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
-            # Made again it is the same object, with a process and labels that are new.
+            # The same object is made again, with a new process and labels.
             self._instrumentor = self._class(config=self._config)
             self._asked, self._utilization = 0.0, ()
 
     def applications(self) -> frozenset[str]:
-        """Return the metrics that an instrumentor of the application's reports. It cannot stop."""
-        theirs = getattr(self._theirs, "_instance", None)  # to construct it would change it
+        """Return the metrics that an instrumentor of the application reports. It cannot stop."""
+        theirs = getattr(self._theirs, "_instance", None)  # constructing one would change it
         if theirs is None:
             return frozenset()
         if theirs not in self._reported and theirs.is_instrumented_by_opentelemetry:
@@ -91,9 +92,9 @@ class Source:
             return ()
 
     def _utilized(self, read: Read, options: CallbackOptions) -> Sequence[Observation]:
-        """Return the CPU utilisation since a reader last asked for it, a second ago or more.
+        """Return the CPU utilisation since a reader's last look, at least a second ago.
 
-        The first value is of no time at all, and left out.
+        The first look has no time before it, and no value.
         """
         now = time.monotonic()
         if now - self._asked >= _UTILIZATION_SECONDS:
@@ -104,17 +105,17 @@ class Source:
 
 
 class Gate:
-    """A stand-in for a meter provider and its meter, whose observations can be held back."""
+    """A stand-in for a meter provider and its meter, which can hold observations back."""
 
     def __init__(self, provider: MeterProvider) -> None:
         self.is_open = False
         self.names: list[str] = []
         self._source: Source | None = None
-        # Now: a provider that is shut down later warns whoever asks it for a meter.
+        # Now: a provider that is shut down later would warn when asked for a meter.
         self._meter: Any = provider.get_meter(catalogue.SCOPE, __version__)
 
     def open(self, source: Source) -> None:
-        """Let the instrumentor's observations through."""
+        """Let the instrumentor's observations pass."""
         source.renew()
         if self._source is None:
             self._source = source
@@ -123,11 +124,11 @@ class Gate:
         self.is_open = True
 
     def get_meter(self, *_args: Any, **_kwargs: Any) -> Gate:
-        """Stand in for the meter, too."""
+        """Return itself, as the meter."""
         return self
 
     def __getattr__(self, create: str) -> Any:
-        """Create an observable instrument as the meter does, by callbacks that can be held back."""
+        """Return the meter's method that creates an observable instrument, with gated callbacks."""
         make = getattr(self._meter, create)
 
         def created(name: str, callbacks: Iterable[Read] = (), **told: str) -> Any:
@@ -146,18 +147,18 @@ class Gate:
             return ()
 
         if name == UTILIZATION:
-            # A share of time needs a period: this first value has none, and is not reported.
+            # A utilisation needs a time before it: this first value has none, and is not reported.
             source.observations(name, read, CallbackOptions())
         return callback
 
 
 def _config() -> dict[str, list[str] | None]:
-    """Return what is to be reported on this interpreter, less what the operator excluded."""
+    """Return what is reported on this interpreter, without what the operator excluded."""
     patterns = settings().excluded_process_metrics
     return {
         name: kinds
         for name, kinds in _CONFIG.items()
         if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
-        # Elsewhere the instrumentor would log a warning for each.
+        # On others, the instrumentor would log a warning for each.
         and (sys.implementation.name == "cpython" or not name.startswith("cpython."))
     }

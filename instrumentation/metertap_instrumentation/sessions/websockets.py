@@ -1,14 +1,14 @@
 """Open connections of WebSocket servers, of the `websockets` library: `metertap.session.active`.
 
-A connection counts from the end of its opening handshake to its end, however that comes. Servers
-on asyncio, threads and trio drive one `ServerProtocol` each, the library's public layer without
-input and output: `send_response` ends the handshake, and `receive_eof` tells that nothing more
-will come, the peer having closed, vanished or been cut off. The legacy server is a protocol of
-asyncio's instead: `connection_open`, `connection_lost`.
+A connection counts from the end of its opening handshake to its end, however that comes. Servers on
+asyncio, threads and trio each drive a `ServerProtocol`, the library's public layer without input
+and output: `send_response` ends the handshake, and `receive_eof` tells that nothing more will come,
+since the peer has closed, vanished or been cut off. The legacy server is a protocol of asyncio
+instead: `connection_open`, `connection_lost`.
 
-uvicorn drives either of them. It does not tell a `ServerProtocol` of its end, so that is seen where
-uvicorn itself is told. Whoever else drives one and does not tell: the connection ends when its
-protocol is forgotten.
+uvicorn drives either of them. It does not tell a `ServerProtocol` of its end, so that is noted
+where uvicorn itself is told. If other code drives one without telling, the connection ends when its
+protocol is freed.
 
 Clients' connections are no sessions. Not seen: connections that were open before `instrument()`,
 and other libraries' servers (wsproto under uvicorn, aiohttp). An MCP session over a WebSocket is
@@ -33,21 +33,21 @@ from metertap_instrumentation.libraries import LIBRARIES
 _PLACE = "websockets.session"
 
 _open: weakref.WeakKeyDictionary[Any, Callable[[], object]] = weakref.WeakKeyDictionary()
-"""Functions that end the session of each open connection; the first to need one takes it."""
+"""Functions that end the session of each open connection; the first caller takes it."""
 
-# A finaliser runs anywhere, also where another thread's lock would be one too many: it notes only.
+# A finaliser may run anywhere, also where it must not wait for another lock: it only notes.
 _over: deque[object] = deque()
-"""Sessions that have ended and are counted still."""
+"""Sessions that have ended and still have to be counted so."""
 
 
 def answered(protocol: Any) -> None:
-    """Begin a session once the opening handshake is answered, if it was not refused."""
+    """Begin a session after the answer to the opening handshake, unless that refused it."""
     if protocol.state.name == "OPEN":
         opened(protocol)
 
 
 def opened(connection: Any) -> None:
-    """Count a session that is open from now on."""
+    """Count a session as open from now on."""
     if connection not in _open:
         end = weakref.finalize(connection, _over.append, recorder().session_opened())
         end.atexit = False
@@ -70,7 +70,7 @@ def _count_ends() -> None:
 
 
 def _then(method: str, note: Callable[[Any], None]) -> Target:
-    """Patch a method so that `note` gets its object at the end of each call, however that ends."""
+    """Return a target that calls `note` with the object after each call, however that ends."""
 
     def noted(connection: Any, _end: object) -> None:
         note(connection)
