@@ -39,7 +39,8 @@ class OnDemandReader(MetricReader):
             if sdk.is_attached(self):
                 token = variable.set(value)
                 try:
-                    self.collect()
+                    with sdk.outlasting_callbacks():
+                        self.collect()
                 finally:
                     variable.reset(token)
             latest, self._latest = self._latest, None

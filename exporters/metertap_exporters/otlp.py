@@ -56,7 +56,7 @@ class OtlpReader(PeriodicExportingMetricReader):
         flushed = threading.Event()
 
         def flush() -> None:
-            with faults.guarded("flush"):
+            with faults.guarded("flush"), sdk.outlasting_callbacks():
                 super(OtlpReader, self).force_flush()
             flushed.set()
 
@@ -114,7 +114,8 @@ class OtlpReader(PeriodicExportingMetricReader):
     def _export_now(self) -> None:
         with faults.guarded("otlp"):
             if sdk.is_attached(self):  # it may be due before the provider has it
-                self.collect(timeout_millis=self._export_timeout_millis)
+                with sdk.outlasting_callbacks():
+                    self.collect(timeout_millis=self._export_timeout_millis)
 
 
 def otlp_reader(settings: Settings) -> OtlpReader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -20,7 +21,10 @@ from metertap_exporters.prometheus import (
     PrometheusScrapeReader,
     paced,
 )
+from servers.otlp_receiver import receiver
+from support.http import get
 from support.metric_data import points
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.sdk
 
@@ -187,3 +191,35 @@ def test_a_view_in_a_forked_child_has_nothing_of_its_parents(
 
 def test_the_schema_is_read_whole() -> None:
     assert schema()["properties"].keys() == dict(JsonSnapshot().document()).keys()
+
+
+@pytest.mark.faults
+def test_a_callback_that_ends_its_thread_ends_none_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    callbacks: list[Any] = []
+    provider = MeterProvider()
+    provider.get_meter("app").create_observable_gauge(
+        "rooms", [lambda options: callbacks[-1](options)]
+    )
+
+    def leave(_options: Any) -> list[Any]:
+        raise SystemExit(3)
+
+    callbacks.append(lambda _options: [])
+    with receiver() as collector, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
+        patch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "50")
+        with metertap.instrument(prometheus=True, json_port=0, meter_provider=provider) as tap:
+            metertap.record_tool_call("search", True, 12.5)
+            wait_for(collector.tool_calls)
+            callbacks.append(leave)
+            wait_for(lambda: "otlp: RuntimeError: a callback ended by SystemExit" in caplog.text)
+            for url in (tap.json_url, tap.prometheus_url):
+                answer = get(f"{url}/metrics")
+                assert (answer.status, b"search" in answer.body) == (200, True)
+            with pytest.raises(SystemExit):  # in the program's own thread
+                tap.snapshot()
+            callbacks.append(callbacks[0])
+            metertap.record_tool_call("search", True, 12.5)
+            wait_for(lambda: collector.tool_calls() == {("search", "ok"): 2})

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from metertap.history import database
 from metertap.history.answers import HistoryError
 from metertap.history.file_answers import FileAnswers
 from metertap.history.sketch import Sketch
@@ -190,6 +191,30 @@ def test_a_pipe_beside_the_file_is_not_waited_for(ending: str, path: Path) -> No
     os.mkfifo(path.with_name(path.name + ending))
     with pytest.raises(HistoryError, match=f"{ending}: it is no regular file"):
         FileAnswers(path)
+
+
+def test_rows_without_end_are_not_waited_for(
+    path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write(RUN, [(MIDNIGHT, interval(1))])
+    with closing(sqlite3.connect(path)) as theirs:
+        names = ((f"tool {number}",) for number in range(5000))
+        theirs.executemany("INSERT INTO series (kind, name, source) VALUES ('tool', ?, '')", names)
+        theirs.commit()
+    assert len(slices(path)) == 1
+    monkeypatch.setattr(database, "_MOST_STEPS", 1000)
+    monkeypatch.setattr(database, "_AT_A_TIME", 100)
+    with pytest.raises(HistoryError, match="its rows do not end"):
+        slices(path)
+
+
+def test_data_that_is_longer_than_any_of_ours_is_not_read(
+    path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write(RUN, [(MIDNIGHT, interval(1))])
+    monkeypatch.setattr(database, "_MOST_BYTES", 10)
+    with pytest.raises(HistoryError, match="a row has no bytes"):
+        slices(path)
 
 
 def test_the_file_is_this_users_alone(path: Path) -> None:

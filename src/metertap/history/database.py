@@ -44,6 +44,11 @@ PRAGMA user_version = {LAYOUT};
 _OF_A_DAY = 1
 """The mark of an hour that is part of a day but of no quarter, as older versions wrote it."""
 _WAL_BYTES = 4 * 2**20
+_MOST_STEPS = 50_000_000
+"""The most steps of SQLite for one answer, half a minute. Of a row it takes some ten."""
+_AT_A_TIME = 1_000_000
+_MOST_BYTES = 64 * 2**20
+"""The most bytes of a row's data: ours have far less."""
 _BESIDE = ("-wal", "-shm", "-journal")
 """The suffixes of SQLite's own files, which contain the same data."""
 
@@ -72,7 +77,27 @@ def open_to_write(path: Path, busy_seconds: float) -> sqlite3.Connection:
         return connection
 
 
-def open_to_read(path: Path, busy_seconds: float = 2.0) -> sqlite3.Connection:
+class Steps:
+    """Ends an answer that takes more steps than any from a file of ours.
+
+    Pages of a damaged or foreign file may lead to the same page again and again: such rows never
+    end.
+    """
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin to count for another answer."""
+        self._left = _MOST_STEPS
+
+    def __call__(self) -> bool:
+        """Say whether to end, as SQLite asks now and then."""
+        self._left -= _AT_A_TIME
+        return self._left < 0
+
+
+def open_to_read(path: Path, steps: Steps, busy_seconds: float = 2.0) -> sqlite3.Connection:
     """Open the file without changing it. Raises HistoryError if it cannot be read."""
     with told(path):
         if not path.exists():
@@ -91,6 +116,7 @@ def open_to_read(path: Path, busy_seconds: float = 2.0) -> sqlite3.Connection:
                     isolation_level=None,
                     check_same_thread=False,
                 )
+                connection.set_progress_handler(steps, _AT_A_TIME)
                 if not _is_ours(connection):
                     raise HistoryError(f"{path}: nothing was written to it yet")
             except sqlite3.OperationalError:
@@ -113,12 +139,13 @@ def rows_between(
 ) -> Iterator[tuple[int, int, bytes]]:
     """Return start, run and data of a tier's rows, and of finer ones that are no part of it yet."""
     return connection.execute(
-        "SELECT start, run, data FROM chunk WHERE tier = ?1 AND start >= ?2 AND start < ?3 "
-        "UNION ALL SELECT start, run, data FROM chunk "
+        "SELECT start, run, CASE WHEN length(data) <= ?7 THEN data END FROM chunk "
+        "WHERE tier = ?1 AND start >= ?2 AND start < ?3 "
+        "UNION ALL SELECT start, run, CASE WHEN length(data) <= ?7 THEN data END FROM chunk "
         "WHERE tier < ?1 AND NOT rolled AND start >= ?2 AND start < ?3 "
-        "UNION ALL SELECT start, run, data FROM chunk "
+        "UNION ALL SELECT start, run, CASE WHEN length(data) <= ?7 THEN data END FROM chunk "
         "WHERE ?4 AND tier = ?5 AND rolled = ?6 AND start >= ?2 AND start < ?3 ORDER BY start",
-        (tier, first, until, tier == QUARTER, HOUR, _OF_A_DAY),
+        (tier, first, until, tier == QUARTER, HOUR, _OF_A_DAY, _MOST_BYTES),
     )
 
 
@@ -146,6 +173,8 @@ def told(path: Path) -> Iterator[None]:
         yield
     except (OSError, sqlite3.Error) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if why == "interrupted":  # by `Steps`
+            why = "it is damaged (its rows do not end)"
         if isinstance(error, FileNotFoundError):  # else sqlite3 would have made the file
             why = f"there is no folder {shown(path.parent, str)}"
         raise HistoryError(f"{shown(path, str)}: {why}") from error

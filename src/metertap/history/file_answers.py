@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metertap.history.answers import KINDS, By, HistoryError, Kind, Slice, Subject, Version
-from metertap.history.database import QUARTER, TIERS, open_to_read, rows_between, told
+from metertap.history.database import QUARTER, TIERS, Steps, open_to_read, rows_between, told
 from metertap.history.store import Run
 from metertap.history.tally import Tally, decode
 
@@ -24,7 +24,8 @@ class FileAnswers:
     def __init__(self, path: Path) -> None:
         """Open the file. Raises HistoryError."""
         self._path = path
-        self._connection = open_to_read(path)
+        self._steps = Steps()
+        self._connection = open_to_read(path, self._steps)
 
     def close(self) -> None:
         """Close the file."""
@@ -141,6 +142,7 @@ class FileAnswers:
     @contextmanager
     def _readable(self) -> Iterator[None]:
         """Raise errors of the file as a HistoryError."""
+        self._steps.begin()
         with told(self._path):
             try:
                 yield

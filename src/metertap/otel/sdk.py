@@ -7,7 +7,9 @@ reports it to `doctor`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from opentelemetry import metrics, trace
@@ -116,6 +118,23 @@ def series_limits(limit: int) -> dict[str, Any]:
 def is_attached(reader: MetricReader) -> bool:
     """Return whether `reader` can collect; if not, the SDK would log a warning."""
     return reader._collect is not None
+
+
+@contextmanager
+def outlasting_callbacks() -> Iterator[None]:
+    """Make an error of what a callback of the application's ends a collection by.
+
+    The SDK passes over a callback's exceptions, but not over SystemExit, CancelledError and their
+    like. In a thread of ours that would be its end, and nobody would be told.
+    """
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as end:
+        if not threading.current_thread().name.startswith("metertap-"):
+            raise
+        raise RuntimeError(f"a callback ended by {type(end).__qualname__}") from None
 
 
 def detach(provider: Any, reader: Any) -> None:
