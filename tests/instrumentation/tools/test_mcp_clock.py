@@ -240,6 +240,42 @@ def test_waiting_for_a_thread_is_not_the_handlers_time(stack: Stack, tap: Tap) -
     assert is_the_handlers(published("runs_plainly"), handler, waiting)
 
 
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("stack", [stack for stack in STACKS if stack.empty], ids=str)
+def test_a_busy_event_loop_is_not_the_time_of_a_handler_in_a_thread(
+    stack: Stack, fails: bool, tap: Tap
+) -> None:
+    """The event loop is busy when the handler ends, and hears of that later."""
+    busy = Steps()
+
+    def is_busy() -> None:
+        with busy.step():
+            time.sleep(AROUND)
+
+    async def call() -> None:
+        loop = asyncio.get_running_loop()
+
+        def hands_back() -> str:
+            with handlers.step():
+                time.sleep(HANDLER)
+            loop.call_soon_threadsafe(is_busy)
+            if fails:
+                raise KeyError("odd")
+            return "done"
+
+        server = build(stack)
+        server.tool()(hands_back)
+        async with stack.connect(server) as session:
+            await session.list_tools()
+            with contextlib.suppress(Exception):
+                await session.call_tool("hands_back", {})
+
+    asyncio.run(call())
+    [handler] = handlers.made
+    assert busy.made
+    assert is_the_handlers(published("hands_back"), handler, busy)
+
+
 @pytest.mark.skipif(MCP >= (2,), reason="the SDK 2.x leaves answers to the server's own handlers")
 def test_validating_an_answer_by_its_schema_is_not_the_handlers_time(
     tap: Tap, monkeypatch: pytest.MonkeyPatch

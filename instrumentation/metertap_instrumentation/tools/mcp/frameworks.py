@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from metertap import distributions, faults
+from metertap.measuring.unfinished import can_be_awaited
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.shell import around
 from metertap.patching.targets import Live, Make, Target, stand_in
@@ -75,6 +76,12 @@ def _validated(*_args: Any, **_kwargs: Any) -> None:
     request = handlers.claimed_request()
     if request is not None:
         request.calls()
+
+
+def _stopped(*error: BaseException) -> None:
+    request = handlers.claimed_request()
+    if request is not None:
+        request.stops(*error)
 
 
 validated = around(handlers.PLACE, _validated)
@@ -152,7 +159,10 @@ Each has a reference to its function, whose id is therefore nobody else's.
 
 
 def _stand_in_of(function: Any) -> Any:
-    """Return a function that does what `function` does, and notes when it is called."""
+    """Return a function that does what `function` does, and notes when it is called and ends.
+
+    It may run in a thread, and the event loop may hear of its end much later.
+    """
     found = _watched.get(id(function))
     if found is not None:
         return found
@@ -162,10 +172,13 @@ def _stand_in_of(function: Any) -> Any:
         async def call(*args: Any, **kwargs: Any) -> Any:
             _tell(_validated)
             try:
-                return await function(*args, **kwargs)
+                result = await function(*args, **kwargs)
             except BaseException as error:
                 hide_frame(error)
+                _tell(_stopped, error)
                 raise
+            _tell(_stopped)
+            return result
 
     else:
 
@@ -173,10 +186,14 @@ def _stand_in_of(function: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
             _tell(_validated)
             try:
-                return function(*args, **kwargs)
+                result = function(*args, **kwargs)
             except BaseException as error:
                 hide_frame(error)
+                _tell(_stopped, error)
                 raise
+            if not can_be_awaited(result):
+                _tell(_stopped)
+            return result
 
     _watched[id(function)] = call
     return call

@@ -137,9 +137,9 @@ run = around(
 
 
 def _converts(*_args: Any, **_kwargs: Any) -> None:
-    request = request_in_progress()
-    if request is not None and request.is_claimed:
-        request.stops()
+    request = claimed_request()
+    if request is not None:
+        request.returns()
 
 
 convert = around(PLACE, _converts)
