@@ -1,11 +1,11 @@
-"""Claude Agent SDK: tools in the process (`@tool`, `create_sdk_mcp_server`, servers of one's own).
+"""Claude Agent SDK: tools in the process (`@tool`, `create_sdk_mcp_server`, custom servers).
 
-These are tools of a low-level MCP server. From 0.2.140 on the SDK has it run by mcp, 1.x or 2.x, so
-each call is counted there; here it is only said what is behind an error result, which the SDK makes
-itself of whatever goes wrong. Before, the SDK called the server's handlers past mcp: its own
-function for that is wrapped, and counts.
+These are tools of a low-level MCP server. From 0.2.140 on, mcp 1.x or 2.x runs that, so its calls
+are counted there; this module only tells the cause of an error result, which the SDK itself makes
+of any failure. Before, the SDK called the server's handlers directly: its own function for that is
+wrapped, and counts.
 
-Not seen: tools that Claude's command line runs, and those of other processes' servers; in early
+Not seen: tools that Claude's command line runs, and those of servers in other processes; in early
 versions `is_error` of a tool's result, which the SDK drops.
 """
 
@@ -62,7 +62,7 @@ def content(_instance: Any, _args: Any, _kwargs: Any) -> None:
 
 
 def _explain(request: Request, error: BaseException | None) -> None:
-    if error is None:  # no tool of that name
+    if error is None:  # there is no tool of that name
         request.known = False
         request.noted = Ending(outcomes.CALLER_ERROR, outcomes.CALLER_ERROR)
     elif rejects_arguments(error):
@@ -74,7 +74,7 @@ def _explain(request: Request, error: BaseException | None) -> None:
 
 
 def rejects_arguments(error: BaseException) -> bool:
-    """Return whether the SDK found that arguments do not fit: it asks jsonschema directly."""
+    """Return whether the SDK rejected the arguments: it calls jsonschema directly."""
     asked = error.__traceback__ and error.__traceback__.tb_next
     if type(error).__name__ != "ValidationError" or asked is None:
         return False
@@ -82,7 +82,7 @@ def rejects_arguments(error: BaseException) -> bool:
 
 
 def _handled_by_caller() -> BaseException | None:
-    """Return the exception that was caught by the function that makes an error result."""
+    """Return the exception that the function that makes an error result is handling."""
     error = sys.exc_info()[1]
     traceback = None if error is None else error.__traceback__
     frame: Any = sys._getframe(3)
@@ -126,10 +126,10 @@ class _Request(Request):
 def _answered(request: _Request, answer: Any) -> None:
     """Record that the SDK sends `answer` to Claude."""
     result, error = answer.get("result") or {}, answer.get("error")
-    # Early versions never say that a result is an error; mcp's own layer has seen exceptions.
+    # Early versions never flag a result as an error; mcp's own layer has seen exceptions.
     failed = result.get("isError") or result.get("is_error") or request.noted is not None
     if request.frame is not None and request.known is None:
-        listed = request.server._tool_cache  # which the server fills before it calls a tool
+        listed = request.server._tool_cache  # the server fills it before it calls a tool
         if request.name in listed:
             request.known = True
         elif listed:

@@ -1,20 +1,20 @@
-"""LangChain: every run of a tool, whoever asks for it: a program, an agent, a LangGraph node.
+"""LangChain: every run of a tool, by a program, an agent, or a LangGraph node.
 
-`invoke`, `ainvoke`, `batch` and the agents' loops all end in `BaseTool.run` or `BaseTool.arun`; a
-tool that has no async side is run by `run` in a thread. Callbacks are told of less: of no call that
-was cancelled. Two functions of the module turn errors into answers where a tool says so
-(`handle_tool_error`, `handle_validation_error`): what they return may be a plain string, so they
-are asked what was behind it. Errors of the arguments are the caller's, those of data that a tool
-itself reads are not: where in `run` they came from tells them apart. Whatever LangGraph lets bubble
-up through a tool (interrupts, commands to a parent graph) is no failure.
+`invoke`, `ainvoke`, `batch` and the agents' loops all call `BaseTool.run` or `BaseTool.arun`; a
+tool without an async side is run by `run` in a thread. Callbacks see less: no cancelled calls. Two
+functions of the module turn errors into answers, if a tool wants that (`handle_tool_error`,
+`handle_validation_error`). The answer may be a plain string, so these functions are watched for the
+error. Errors of the arguments are the caller's; those of data that a tool itself reads are not: the
+place in `run` that raised distinguishes them. What LangGraph lets bubble up through a tool
+(interrupts, commands to a parent graph) is no failure.
 
-A subclass may have a `run` of its own, and a tool may hand its call on to another of its name, as
-wrappers that ask a human first do. Then the innermost counts, once for each attempt: a call of the
-same tool that has no tool call of its own. An override that never reaches `BaseTool` counts itself.
+A subclass may have its own `run`, and a tool may pass its call on to another one of its name, as
+wrappers do that ask a human first. Then the innermost counts, once for each attempt: a call of the
+same tool without a tool call of its own. An override that never reaches `BaseTool` counts itself.
 
-Not seen: how a `Command` that a tool returns tells of a failure; what is done with a generator that
-a tool returns; arguments that do not fit a tool without a pydantic schema (they are an exception of
-the tool's); a subclass that overrides `invoke` without calling `run`.
+Not seen: a failure in a `Command` that a tool returns; the use of a generator that a tool returns;
+arguments that do not fit a tool without a pydantic schema (they count as the tool's exception); a
+subclass that overrides `invoke` without calling `run`.
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ SOURCE = "langchain"
 _PLACE = "langchain"
 _MODULE = "langchain_core.tools.base"
 _TELLING = frozenset({"ToolMessage", "list"})
-_BUBBLES = frozenset(
-    {"GraphBubbleUp", "GraphInterrupt"}
-)  # the latter is all that LangGraph 0.2 has
+_BUBBLES = frozenset({"GraphBubbleUp", "GraphInterrupt"})  # LangGraph 0.2 has only the latter
 
 
 class Tools(Handlers):
@@ -54,7 +52,7 @@ class Tools(Handlers):
     source = SOURCE
 
     def name_of(self, instance: Any, _args: Any, _kwargs: Any) -> str:
-        """Name the tool: the program chose its name."""
+        """Return the tool's name, which the program chose."""
         name: str = instance.name
         return name
 
@@ -65,7 +63,7 @@ class Tools(Handlers):
         return instance
 
     def definitions(self, instance: Any, _args: Any, _kwargs: Any) -> Iterable[tuple[str, Any]]:
-        return [(instance.name, weakref.ref(instance))]  # the program's object, which may be large
+        return [(instance.name, weakref.ref(instance))]  # the program's object may be large
 
     def define(self, tool: Any) -> Definition | None:
         found = tool()
@@ -81,7 +79,7 @@ class Tools(Handlers):
             give_up(outer)
 
     def returned(self, result: Any) -> Ending | None:
-        """Judge a result: a tool may return a message that says it failed, or a list with one."""
+        """Return the ending by a result, which may be a message of failure, or a list with one."""
         if type(result).__name__ in _TELLING:
             messages = result if isinstance(result, list) else [result]
             if any(map(says_error, messages)):
@@ -89,7 +87,7 @@ class Tools(Handlers):
         return None
 
     def raising(self, error: BaseException) -> Ending:
-        """Judge an error: LangGraph's signals are no failures, bad arguments are the caller's."""
+        """Return the ending by an error: LangGraph's signals are no failures."""
         if bubbles_up(error):
             return Ending(INTERIM)
         if rejects_arguments(error):
@@ -102,7 +100,7 @@ class _OverrideSlot(NamedSlot):
 
 
 class Overrides(Tools):
-    """Runs by a `run` of a subclass, given up when they reach that of the base class."""
+    """Runs by a subclass's own `run`, given up when they reach that of the base class."""
 
     slot_class = _OverrideSlot
 
@@ -121,8 +119,8 @@ def hands_on(outer: Frame, instance: Any, name: str, kwargs: Any) -> bool:
     if owner.counted_by != SOURCE or owner.name != name:
         return False
     if outer[INSTANCE] == id(instance):
-        return type(owner) is _OverrideSlot  # otherwise it calls itself
-    return kwargs.get("tool_call_id") is None  # what a model asked for is a call of its own
+        return type(owner) is _OverrideSlot  # otherwise it is a recursion
+    return kwargs.get("tool_call_id") is None  # a model's tool call is a call of its own
 
 
 def handled(error: BaseException) -> Ending:
@@ -132,8 +130,8 @@ def handled(error: BaseException) -> Ending:
 
 
 def says_error(message: Any) -> bool:
-    """Return whether an answer is a message by which the tool says that it failed."""
-    # By its name: the class is not there before the library is.
+    """Return whether an answer is a message in which the tool says that it failed."""
+    # By name, since the class exists only once the library is imported.
     return type(message).__name__ == "ToolMessage" and getattr(message, "status", None) == "error"
 
 
@@ -143,7 +141,7 @@ def bubbles_up(error: BaseException) -> bool:
 
 
 def rejects_arguments(error: BaseException) -> bool:
-    """Return whether `error` was raised in reading the arguments, before the tool's code ran."""
+    """Return whether `error` comes from reading the arguments, before the tool's code ran."""
     if not any(cls.__name__ in {"ValueError", "ToolException"} for cls in type(error).__mro__):
         return False  # pydantic's are ValueErrors
     module = vars(sys.modules.get(_MODULE, sys))
@@ -161,7 +159,7 @@ _overrides = Overrides()
 
 
 def _error_of(*args: Any, **kwargs: Any) -> Any:
-    """Return the error that `_handle_tool_error(error, flag=…)` or its like makes an answer of."""
+    """Return the error of `_handle_tool_error(error, flag=…)`, or of the other one."""
     _tools.handler_ended()
     return args[0] if args else kwargs["e"]
 
@@ -171,16 +169,16 @@ def _ends(*_args: Any, **_kwargs: Any) -> None:
 
 
 handle_error = around(_PLACE, _error_of, lambda error, _answer: _tools.note(handled(error)))
-"""Note the error that was made an answer of."""
+"""Notes the error that becomes an answer."""
 read_arguments = around(
     _PLACE,
     lambda *_args, **_kwargs: _tools.in_progress(),
     lambda frame, _read: begins(frame),
     lambda frame, _error: begins(frame),
 )
-"""Note that the handler begins after `BaseTool._to_args_and_kwargs(…)`."""
+"""Notes that the handler begins after `BaseTool._to_args_and_kwargs(…)`."""
 after_handler = around(_PLACE, _ends)
-"""Note that the handler has ended: `run` calls this first when it returned or raised."""
+"""Notes that the handler has ended: `run` calls this first when it has returned or raised."""
 
 
 class _Tools(SubclassesPatchSet):

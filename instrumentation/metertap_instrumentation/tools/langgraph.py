@@ -1,9 +1,9 @@
-"""LangGraph: calls of tools that do not exist. Those of all others are LangChain's.
+"""LangGraph: calls of tools that do not exist. All other calls are measured as LangChain's.
 
-A `ToolNode` runs its tools by `BaseTool`, and answers itself if a model asks for one that it does
-not have. `_validate_tool_call` makes that answer, in every version.
+A `ToolNode` runs its tools by `BaseTool`, and itself answers a model that calls a tool that it does
+not have. In every version, `_validate_tool_call` makes that answer.
 
-Not seen: the same in `AgentExecutor`, which runs a tool of its own then, `invalid_tool`.
+Not seen: the same in `AgentExecutor`, which then runs a tool of its own, `invalid_tool`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from metertap_instrumentation.tools import langchain
 
 
 class Unknown(Handlers):
-    """Calls of tools that a model made up, whose names must not become labels."""
+    """Calls of tools that a model made up: their names must not become labels."""
 
     source = langchain.SOURCE
 
     def name_of(self, instance: Any, args: Any, kwargs: Any) -> str | None:
-        """Name the call `_OTHER` if the node has no such tool; None if it has."""
+        """Return `_OTHER` if the node has no such tool; None if it has."""
         call = args[0] if args else kwargs["call"]
         return None if call["name"] in instance.tools_by_name else catalogue.OTHER
 
@@ -35,7 +35,7 @@ class Unknown(Handlers):
         return langchain.size_of(result)
 
     def returned(self, _result: Any) -> Ending:
-        """Judge the answer to a model: there was no such tool, the caller's error."""
+        """Return the ending of a call of a tool that does not exist: the caller's error."""
         return Ending(CALLER_ERROR, CALLER_ERROR)
 
 

@@ -6,26 +6,26 @@
     "shop.jobs:export" = {}
     "shop.rpc:Rpc.handle" = { name = "arg:method", known = "attr:methods", failed = "key:error" }
 
-A line names a function or a method, and each call of it is one call of a tool. `name` says of
-which: an argument (`arg:message.tool` reaches into it, through keys and attributes), an attribute
-of the object or class, a constant, or by default the `function`'s own name.
+A line names a function or a method, and each call of it is one call of a tool. `name` tells which:
+an argument (`arg:message.tool` follows keys and attributes in it), an attribute of the object or
+class, a constant, or by default the `function`'s own name.
 
-What is no text is no name, and its calls are those of `_OTHER`. So are, with `known`, those of
-names that are not in the mapping or collection there: an attribute of the object (`attr:methods`)
-or a global of the module (`global:METHODS`); when they fail it is the caller's fault. Give it where
-clients choose the names. Without it the first 50 values of an argument become names, and the others
-are `_OTHER`: an argument may hold anything.
+A value that is no text is no name: such calls count as `_OTHER`. So do, with `known`, calls of
+names that are not in that mapping or collection: an attribute of the object (`attr:methods`) or a
+global of the module (`global:METHODS`); their failures are the caller's fault. Give it if clients
+choose the names. Without it, the first 50 values of an argument become names and the others are
+`_OTHER`, since an argument may contain anything.
 
-`caller_errors` are exceptions that are the caller's fault, by the name of the class or of one that
-it derives from. `failed` says which results are failures that were handled: `none`, `false`,
-`key:error` (a mapping in which that is true) or `attr:is_error` (an attribute that is true).
+`caller_errors` are exceptions that are the caller's fault, by the name of their class or of one
+that it inherits. `failed` says which results are handled failures: `none`, `false`, `key:error` (a
+mapping in which that is true) or `attr:is_error` (an attribute that is true).
 
 Generators, and coroutines and generators that a plain function returns, are measured to their end.
 
-Not seen: a function that was imported by name from its module, or put into a table, before
-`instrument()`; a method that a subclass overrides without calling it; what `__main__` defines after
-`instrument()`, and a module that is run by `python -m`: to Python that is `__main__`. Of other
-awaitables, tasks for instance, only the making is measured.
+Not seen: a function that was imported by name, or put into a table, before `instrument()`; a method
+that a subclass overrides without calling it; definitions in `__main__` after `instrument()`, and in
+a module that is run by `python -m`, which is `__main__` to Python. Of other awaitables, such as
+tasks, only their making is measured.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from metertap_instrumentation.tools.configured.wrappers import Calls, target, te
 
 
 class _Patch(lines.Patch):
-    """One line's patch; how to measure is known once there is a function to look at."""
+    """One line's patch; how to measure is decided when the function is found."""
 
     def __init__(self, line: Line) -> None:
         super().__init__(line)

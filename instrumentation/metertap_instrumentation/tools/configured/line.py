@@ -30,7 +30,7 @@ _Forms = Mapping[str, tuple[re.Pattern[str], str]]
 
 
 class Line(lines.Line):
-    """One line: how the calls of a function are named, and which of them failed."""
+    """One line: how calls of a function are named, and which of them failed."""
 
     table = TABLE
     keys = frozenset({"name", "known", "caller_errors", "failed"})
@@ -48,12 +48,12 @@ class Line(lines.Line):
 
     @property
     def reads(self) -> str:
-        """The parts that are read at each call, in the words of the line."""
+        """The parts of the line that read values at each call, as written."""
         return " and ".join(":".join(read) for read in (self.name, self.known) if read is not None)
 
     @property
     def constant(self) -> str | None:
-        """The one name of all calls, where that is known before any."""
+        """The name of all calls, if it is the same for all."""
         kind, text = self.name
         own = self.attribute.rpartition(".")[2]
         return {"const": text.strip(), "function": own}.get(kind)
@@ -62,7 +62,7 @@ class Line(lines.Line):
 def _word(
     given: Mapping[str, Any], key: str, forms: _Forms, words: tuple[str, ...] = ()
 ) -> tuple[str, str] | None:
-    """Read the value of `key`: a word and "", or the two sides of a colon; None if absent."""
+    """Return the value of `key`: a word and "", or both sides of a colon; None without one."""
     if key not in given:
         return None
     value = given[key]

@@ -1,7 +1,7 @@
-"""The name of the tool that one of the program's own handlers is called for.
+"""The name of the tool of a call of one of the program's own handlers.
 
-What finds it is made once for a function, from its signature; then a call costs a look at the
-arguments and one into a dictionary.
+The function that finds it is made once for each handler, from the handler's signature. A call then
+costs a look at the arguments and a look-up in a dictionary.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from metertap_instrumentation.tools.configured.line import Line
 
 SOURCE = "configured"
 MOST_ARGUMENTS = 50
-"""How many values of an argument become names of tools where no line says which are known."""
+"""The most values of an argument that become names of tools, if no line says which are known."""
 
 SlotOf = Callable[[Any, Any, Any], Slot]
-"""The slot of a call, by wrapt's instance, args and kwargs. Never raises."""
+"""Returns the slot of a call, given wrapt's instance, args and kwargs. Never raises."""
 _COLLECTIONS = frozenset({dict, set, frozenset, list, tuple})
 _NO_SELF = "{} = attr:… is for methods, and {} is none"
 _Read = Callable[[Any, Any, Any], Any]
-"""A value read from a call, by wrapt's instance, args and kwargs. May raise."""
+"""Returns a value of a call, given wrapt's instance, args and kwargs. May raise."""
 
 
 class Function(NamedTuple):
     """The function that a line names, as it is found in its module."""
 
     callable: Any
-    """A function whose signature says what callers pass, but for what `is_bound`."""
+    """A function whose signature tells what callers pass, except what `is_bound`."""
     name: str
     is_bound: bool
     """Whether the first parameter is an object or class, which callers do not pass."""
     has_self: bool
-    """Whether there is such an object or class."""
+    """Whether its calls have an object or class."""
 
     @classmethod
     def find(cls, module: Any, attribute: str) -> Function:
-        """Find the function of a line; `AttributeError` or `TypeError` if there is none."""
+        """Return the function of a line. Raises `AttributeError` or `TypeError` without one."""
         *path, name = attribute.split(".")
         owner, found = module, None
         try:
@@ -71,16 +71,16 @@ class Function(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """The way to measure its calls, by what they return."""
+        """The way to measure its calls, which depends on what they return."""
         return kind_of(self.callable)
 
     def parameters(self) -> list[Parameter]:
-        """List the parameters that callers fill."""
+        """List the parameters for which callers pass arguments."""
         return list(inspect.signature(self.callable).parameters.values())[self.is_bound :]
 
 
 class _Unknown(Slot):
-    """Counts calls of names that the program does not know: these share a series."""
+    """Counter of calls of names that the program does not know: they share a series."""
 
     __slots__ = ()
 
@@ -91,16 +91,16 @@ class _Unknown(Slot):
         return None
 
     def left_out(self) -> None:
-        """Ignore names that a client made up."""
+        """Do nothing: a client made up the name."""
 
 
 class _Named(NamedSlot):
-    """Counts calls of a name as it was given."""
+    """Counter of calls of a given name."""
 
     __slots__ = ()
 
     def look_at(self, result: object) -> None:
-        """Warn of a result that runs on after it is returned and cannot be followed."""
+        """Warn of a result that is work still to do, and cannot be followed."""
         self.is_new = False
         with faults.guarded("measure"):
             if can_be_awaited(result):
@@ -115,20 +115,20 @@ class _Named(NamedSlot):
 
 
 class Slots:
-    """The slots of one line, by name. Another line may name the same call: the outermost counts."""
+    """The slots of one line, by name. If lines name the same call, the outermost counts it."""
 
     def __init__(self, line: str) -> None:
         self._line = line
         self.kept: dict[str, NamedSlot] = {}
         self.position: int | None = None
-        """The place of the argument that is the name, if one look into the `kept` slots will do."""
+        """The argument's position, if a look-up of it in `kept` is all that is needed."""
 
     def new(self, name: str) -> ToolSlot:
         """Return a slot for `name`."""
         return _Named(name if name.strip() else catalogue.OTHER, SOURCE, self._line, self.kept)
 
     def past_the_bound(self) -> Slot:
-        """Return a slot for a name from an argument that is one too many: it may be anything."""
+        """Return a slot for one name too many: an argument may contain anything."""
         faults.warn_once(
             f"names of {self._line}",
             "%s: %d names of tools came from its argument; others are %s from now on. "
@@ -140,7 +140,7 @@ class Slots:
         return self.kept.get(catalogue.OTHER) or self.new(catalogue.OTHER)
 
     def unknown(self, name: str) -> Slot:
-        """Return a slot for a name that is none of the program's."""
+        """Return a slot for a name that the program does not know."""
         return _Unknown(name, SOURCE, self._line)
 
 
@@ -150,7 +150,7 @@ def is_unknown(slot: Slot) -> bool:
 
 
 def slot_of(line: Line, function: Function, module: Any, slots: Slots) -> SlotOf:
-    """Return a function that finds the slot of a call; ValueError if the line does not fit."""
+    """Return a function that finds the slot of a call. Raises ValueError if the line misfits."""
     if line.constant is not None:
         slot = slots.new(line.constant)
         return lambda _instance, _args, _kwargs: slot
@@ -170,14 +170,14 @@ def slot_of(line: Line, function: Function, module: Any, slots: Slots) -> SlotOf
     def by_position(instance: Any, args: Any, kwargs: Any) -> Slot:
         try:
             return kept[args[position]]
-        except Exception:  # a new one, or given by keyword, or no name
+        except Exception:  # a new name, one given by keyword, or no name
             return careful(instance, args, kwargs)
 
     return by_position
 
 
 def _careful(read: _Read, line: Line, function: Function, module: Any, slots: Slots) -> SlotOf:
-    """Return a function that finds the slot by a value that may be missing, no text, or unknown."""
+    """Return a function that finds the slot by a value that may be missing, unknown or no text."""
     known = None if line.known is None else _known(line.known, function, module)
     kept = slots.kept
     is_bounded = line.name[0] == "arg" and known is None
@@ -197,8 +197,8 @@ def _careful(read: _Read, line: Line, function: Function, module: Any, slots: Sl
                 return slots.past_the_bound()
             return kept.get(name) or slots.new(name)
         except Exception as error:
-            # The program's own objects were asked: no fault of the meter's. The text of the error
-            # may hold an argument.
+            # The program's own objects raised it, so it is no fault of metertap's. The error's text
+            # may contain an argument.
             faults.warn_once(
                 f"reading {line.target}",
                 "configured tool %s: %s in reading %s; the call is one of %s (told once)",
@@ -213,19 +213,19 @@ def _careful(read: _Read, line: Line, function: Function, module: Any, slots: Sl
 
 
 def _text(value: Any) -> str:
-    """Return the text of a name, which may be of an enum; `_OTHER` for what is no text."""
+    """Return the text of a name, which may be a member of an enum; `_OTHER` for no text."""
     return str.__str__(value) if issubclass(type(value), str) else catalogue.OTHER
 
 
 def _check_collection(names: Any) -> None:
-    # In a text every part of it would be known, and asking an iterator would move it on.
+    # Any part of a text would be known, and a test would advance an iterator.
     kind = type(names)
     if issubclass(kind, (str, bytes)) or not hasattr(kind, "__contains__"):
         raise TypeError
 
 
 def _argument(name: str, function: Function) -> tuple[int | None, _Read]:
-    """Return the position of an argument, if it has one, and what finds it in any case."""
+    """Return the position of an argument, if it has one, and a function that finds it."""
     parameters = function.parameters()
     kinds = {parameter.name: parameter.kind for parameter in parameters}
     gathered = Parameter.VAR_KEYWORD in kinds.values()
@@ -257,7 +257,7 @@ def _argument(name: str, function: Function) -> tuple[int | None, _Read]:
 
 
 def _reaching(read: _Read, steps: list[str]) -> _Read:
-    """Return a function that reads a value, then follows keys and attributes from it."""
+    """Return a function that reads a value, and follows keys and attributes from it."""
     if not steps:
         return read
     whole, last = _reaching(read, steps[:-1]), steps[-1]
@@ -272,7 +272,7 @@ def _reaching(read: _Read, steps: list[str]) -> _Read:
 
 
 def _known(given: tuple[str, str], function: Function, module: Any) -> Callable[[Any], Any]:
-    """Return a function that finds the names that exist, given the instance."""
+    """Return a function that returns the names that exist, given the instance."""
     kind, path = given
     if kind == "attr":
         need(function.has_self, _NO_SELF.format("known", function.name))

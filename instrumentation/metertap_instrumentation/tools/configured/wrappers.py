@@ -1,7 +1,7 @@
-"""Wrappers for the functions of configured lines, and the start and end of their calls.
+"""Wrappers for the functions of configured lines, which count calls.
 
-A line's `caller_errors` and `failed` say how a call ended. A plain function may return what is not
-over yet: a coroutine or generator, whose call is counted when it is run.
+A line's `caller_errors` and `failed` decide how a call ended. A plain function may return a
+coroutine or generator: its call is counted when that is run.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ _END = """
 """
 
 Test = Callable[[Any], bool]
-"""A test whether a result is a failure that was handled."""
+"""Returns whether a result is a handled failure."""
 
 
 def test_of(failed: tuple[str, str] | None) -> Test | None:
-    """Return what a line's `failed` says of a result."""
+    """Return the test that a line's `failed` describes."""
     if failed is None:
         return None
     word, name = failed
@@ -73,7 +73,7 @@ def test_of(failed: tuple[str, str] | None) -> Test | None:
 
 
 class Calls:
-    """The calls of one line, as what measures a wrapper. None of the methods ever raises."""
+    """The calls of one line: a `wrappers.Measure`. None of its methods ever raises."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Calls:
         return self.slot_of(instance, args, kwargs).enter()
 
     def begin_of(self, function: Function) -> Callable[..., Frame | None]:
-        """Return what begins a call of `function` with all its arguments, `self` among them."""
+        """Return a function that begins a call of `function`, given all arguments with `self`."""
         slot_of, kept, is_bound = self.slot_of, self._slots.kept, function.is_bound
         position = self._slots.position
 
@@ -111,7 +111,7 @@ class Calls:
         def begin_by_position(*args: Any, **kwargs: Any) -> Frame | None:
             try:
                 slot = kept[args[position]]
-            except Exception:  # a new one, or given by keyword, or no name
+            except Exception:  # a new name, one given by keyword, or no name
                 return begin(*args, **kwargs)
             return slot.enter()
 
@@ -135,7 +135,7 @@ class Calls:
         assert self._failed is not None
         try:
             return self._failed(result)
-        except Exception as error:  # of the program's own object, which was asked
+        except Exception as error:  # raised by the program's own object
             faults.warn_once(
                 f"failed {self.target}",
                 "configured tool %s: %s in reading its result; the call went well (told once)",
@@ -145,7 +145,7 @@ class Calls:
             return False
 
     def raised(self, frame: Frame | None, error: BaseException) -> None:
-        """End the call of `frame`, which raised `error`, and hide the wrapper's frame in that."""
+        """End the call of `frame`, which raised `error`; hide the wrapper's frame in that."""
         now = clock()
         hide_frame(error)
         if frame is not None:
@@ -159,16 +159,16 @@ class Calls:
 
 
 def _of_slot(slot: Slot, failure: Ending) -> Ending:
-    """Return the ending of a call by its name: one that is unknown is the caller's fault."""
+    """Return the ending of a call by its name: an unknown one is the caller's fault."""
     if is_unknown(slot) and failure.outcome != CANCELLED:
         return failure.of_caller()
     return failure
 
 
 def target(attribute: str, own: Calls, function: Function, one_tool: str | None) -> Target:
-    """Patch the function of a line: a plain one by a plain one, and others by wrapt.
+    """Return the target of a line: a plain function is replaced by one, others by wrapt's.
 
-    `one_tool` is the tool of all its calls, if nothing but an exception makes one of them fail.
+    `one_tool` is the tool of all calls, if only exceptions are failures.
     """
     if function.kind == "generator":
         return Target(attribute, generators.generator_wrapper(function.callable, _steps_of(own)))
@@ -190,7 +190,7 @@ def target(attribute: str, own: Calls, function: Function, one_tool: str | None)
 
 
 def _measuring(own: Calls, function: Function) -> Make:
-    """Make of a function, sync or async, one that counts its calls as a line says."""
+    """Return a maker of functions, sync or async, that count calls as a line says."""
     source = _BEGIN + ("" if function.kind == "coroutine" else _ASK_LATER) + _END
     begin = own.begin_of(function)
 

@@ -1,6 +1,6 @@
 """MCP clients, both SDK versions: `ClientSession.send_request`, once for each request sent.
 
-`mcp.Client` and `fastmcp.Client` end there too. A client and a server in one process both record,
+`mcp.Client` and `fastmcp.Client` call it, too. A client and a server in one process both record,
 each with its own instrument.
 """
 
@@ -37,42 +37,42 @@ _tools = KnownNames()
 _prompts = KnownNames()
 _kinds = Kinds()
 _LOOKED_AT = frozenset({INITIALIZE, TOOLS_LIST, PROMPTS_LIST})
-"""Methods whose answers hold names, or the version of the protocol."""
+"""Methods whose answers contain names, or the protocol's version."""
 _find_kind = _kinds.find
 
 
 def patch_sets() -> Sequence[PatchSet]:
-    """Return the patch of a client's requests, which is the same in every version."""
+    """Return the patch of a client's requests, the same in every version."""
     return [PatchSet("mcp.client.session", [stand_in("ClientSession.send_request", send)])]
 
 
 _Sent = tuple[Any, Key, float]
-"""A session, what it asks for, and when that was sent, by `clock`."""
+"""A session, the key of its request, and when that was sent, by `clock`."""
 
-# Fields of pydantic models are read from `__dict__`: asked for one that it lacks, a model takes
-# microseconds to say so.
+# Fields of pydantic models are read from `__dict__`: for a missing attribute, a model takes
+# microseconds to raise.
 
 
 def _key(session: Any, request: Any) -> Key:
-    """Return what `session` asks for by `request`, and over what."""
+    """Return the key of what `session` requests by `request`."""
     asked = request.__dict__
     if "root" in asked:  # 1.x wraps it
         asked = asked["root"].__dict__
     method, name = asked["method"], None
     if method in NAMING and (params := asked["params"]) is not None:
-        # A dictionary where the program made the request by hand.
+        # A dictionary if the program made the request by hand.
         name = (params if type(params) is dict else params.__dict__).get("name")
     version = getattr(session, "protocol_version", None)
     return method, name, version, transport_of(id(session), UNKNOWN)
 
 
 def _begin(session: Any, request: Any = None, *_rest: Any, **_named: Any) -> _Sent | None:
-    """Begin one request: `send_request(request, …)`. None is a mistake of the caller's."""
+    """Begin one request: `send_request(request, …)`. None is a caller's mistake."""
     return None if request is None else (session, _key(session, request), clock())
 
 
 def _sends(original: Any, live: Live) -> Any:
-    """Make what stands for `send_request`, with the parameters that it has in known versions."""
+    """Make the stand-in for `send_request`, with its parameters in known versions."""
 
     async def send_request(
         self: Any,
@@ -120,9 +120,9 @@ def _answered(session: Any, key: Key, started: float, result: Any) -> None:
     kind = _find_kind(key)
     try:
         fields = result.__dict__
-    except AttributeError:  # of no model: a program may have its own type of results
+    except AttributeError:  # no model: a program may have its own type of results
         fields = {}
-    # The second name is that of 1.x.
+    # The second name is that in 1.x.
     is_error = fields["is_error"] if "is_error" in fields else fields.get("isError")
     if (
         kind is not None
@@ -151,7 +151,7 @@ def _answered(session: Any, key: Key, started: float, result: Any) -> None:
 def _record(
     kind: Kind, fields: Mapping[str, Any], is_error: object, seconds: float, now: float
 ) -> None:
-    """Record a request that was answered, with no route yet or none for it."""
+    """Record an answered request that is not kept by a route."""
     if kind.method != TOOLS_CALL and not is_error:
         kind.record(seconds, now)
         return
@@ -177,15 +177,16 @@ def _raised(session: Any, key: Key, started: float, error: BaseException) -> Non
 
 
 def _kind(session: Any, key: Key) -> Kind:
-    """Make the kind of a request, and keep it if nothing but its answer has to be looked at."""
+    """Return the kind of a request, and keep it if only its answer has to be looked at."""
     method, name, version, transport = key
     if method == INITIALIZE:
-        version = getattr(session, "protocol_version", None)  # is agreed upon by the answer
+        version = getattr(session, "protocol_version", None)  # the answer to `initialize` has it
     if transport is UNKNOWN:  # the request was sent before the session began to read
         transport = transport_of(id(session), UNKNOWN)
     label = name
     if name is not None:
-        # The caller may be a model that makes names up: those that were answered for are labels.
+        # The caller may be a model that invents names: only names that were answered for are
+        # labels.
         label = (_tools if method == TOOLS_CALL else _prompts).label(name)
     kind = Kind(catalogue.CLIENT_DURATION, (method, label, version, transport))
     if label == name and method not in _LOOKED_AT and transport is key[3]:
@@ -194,7 +195,7 @@ def _kind(session: Any, key: Key) -> Kind:
 
 
 def _learn(method: str, name: str | None, result: Any) -> None:
-    """Take in that `result` answers for the names in it, or for the one that was asked for."""
+    """Learn the names that are in `result`, or the one that it answers for."""
     if method == TOOLS_CALL:
         if name is not None:
             _tools.learn(name)

@@ -1,8 +1,8 @@
 """The meaning of an exception behind an MCP error, by its type and place, never by its text.
 
 The SDKs and fastmcp wrap what a tool raises (`raise ToolError(...) from error`), and raise the same
-classes themselves for a tool that does not exist or arguments that do not fit. Which of these it
-was, the modules in the exception's traceback say.
+classes themselves for a tool that does not exist or arguments that do not fit. The modules in the
+exception's traceback distinguish these.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _TOOL_CALLERS = (
 )
 """Modules that call a tool's own code. Middleware and handlers are called by others."""
 _BETWEEN = ("pydantic", "anyio", "asyncio", "threading", "contextlib", "metertap")
-"""Modules that may stand between those and the code that they call."""
+"""Modules that may be between those and the code that they call."""
 _SENDERS = ("mcp.client.", "mcp.shared.", "fastmcp.client.")
-"""Modules that send requests: a code which they raise is another program's answer."""
+"""Modules that send requests: a code in their errors is another program's answer."""
 _ARGUMENT_VALIDATION = frozenset({"call_fn_with_arg_validation", "validate_arguments", "run"})
-"""The only functions in which a tool's arguments meet their model (`run`: fastmcp 2)."""
+"""The only functions that validate a tool's arguments (`run`: fastmcp 2)."""
 _NOT_FOUND = frozenset({"NotFoundError", "DisabledError"})
 _REFUSALS = frozenset({"AuthorizationError", "InsufficientScopeError"})
 
@@ -39,7 +39,7 @@ _URL_ELICITATION_REQUIRED = -32042
 
 
 class Meaning(NamedTuple):
-    """The outcome of a call; `known` is whether its tool exists, where the error shows that."""
+    """The outcome of a call; `known` tells whether its tool exists, if the error shows that."""
 
     outcome: str
     error_type: str
@@ -47,7 +47,7 @@ class Meaning(NamedTuple):
 
 
 def of_code(code: int) -> str:
-    """The outcome that a JSON-RPC error code stands for."""
+    """Return the outcome that a JSON-RPC error code means."""
     if code in _CALLER_CODES:
         return outcomes.CALLER_ERROR
     if code in _TIMEOUT_CODES:
@@ -58,22 +58,22 @@ def of_code(code: int) -> str:
 
 
 def code_of(error: BaseException) -> int | None:
-    """The JSON-RPC code of an `MCPError` (2.x) or `McpError` (1.x); None for others."""
+    """Return the JSON-RPC code of an `MCPError` (2.x) or `McpError` (1.x); None for others."""
     code = getattr(getattr(error, "error", None), "code", None)
     return code if isinstance(code, int) and _is_framework_class(type(error)) else None
 
 
 def is_malformed_request(error: BaseException) -> bool:
-    """Return whether the SDK itself, not a handler, found that a request does not fit its model."""
+    """Return whether the SDK itself, and no handler, found that a request is malformed."""
     return type(error).__name__ == "ValidationError" and _was_raised_in(
         error, ("mcp.server.runner", "mcp_types.")
     )
 
 
 def meaning(error: BaseException, *, inside: bool = False) -> Meaning:
-    """Return what `error`, raised where a request is dispatched or below, means for the call.
+    """Return what `error`, raised in dispatching a request or below, means for the call.
 
-    `inside` the tool's own code it says nothing of how the tool was called.
+    `inside` the tool's own code, it tells nothing of how the tool was called.
     """
     named = outcomes.error_type(error)
     code = code_of(error)
@@ -88,7 +88,7 @@ def meaning(error: BaseException, *, inside: bool = False) -> Meaning:
                 return Meaning(outcomes.CALLER_ERROR, named)
         if code is None and error.__cause__ is not None and _is_framework_class(type(error)):
             return meaning(error.__cause__, inside=inside)
-        # Time limits of fastmcp and of the clients: a code raised while handling TimeoutError.
+        # Time limits of fastmcp and of clients: a code that was raised while handling TimeoutError.
         if code is not None and _is_timeout(error.__context__):
             return Meaning(outcomes.TIMEOUT, outcomes.error_type(error.__context__ or error))
     if code is not None:
@@ -108,13 +108,13 @@ def _rejects_arguments(error: BaseException) -> bool:
     if rejection is None or type(rejection).__name__ != "ValidationError":
         return False
     if type(error).__name__ == "ValidationError" and rejection is not error:
-        return True  # fastmcp's own class says nothing else
+        return True  # fastmcp's own class has no other meaning
     module, function = _origin(rejection)
     return module.startswith(_FRAMEWORKS) and function in _ARGUMENT_VALIDATION
 
 
 def _came_out_of_tool(error: BaseException) -> bool:
-    """Return whether `error` passed through the tool's own code, and so is about its work."""
+    """Return whether `error` passed the tool's own code, and so is about its work."""
     caller = ""
     for module, _ in _frames(error):
         if module.startswith(_FRAMEWORKS):
@@ -125,7 +125,7 @@ def _came_out_of_tool(error: BaseException) -> bool:
 
 
 def _is_tool_error(error: BaseException) -> bool:
-    """Return whether `error` is a ToolError of the SDK or of fastmcp, or a subclass of one."""
+    """Return whether `error` is a ToolError of the SDK or of fastmcp, or of a subclass."""
     return any(
         cls.__name__ == "ToolError" and cls.__module__.startswith(_FRAMEWORKS)
         for cls in type(error).__mro__
@@ -145,13 +145,13 @@ def _was_raised_in(error: BaseException, modules: tuple[str, ...]) -> bool:
 
 
 def _origin(error: BaseException) -> tuple[str, str]:
-    """Return the module and function that raised `error`, or that called pydantic, which did."""
+    """Return the module and function that raised `error`, or that called pydantic if that did."""
     frames = [frame for frame in _frames(error) if not frame[0].startswith("pydantic")]
     return frames[-1] if frames else ("", "")
 
 
 def _frames(error: BaseException) -> list[tuple[str, str]]:
-    """(module, function) of each frame of the traceback, outermost first."""
+    """Return (module, function) of each frame of the traceback, outermost first."""
     found = []
     traceback: TracebackType | None = error.__traceback__
     while traceback is not None:

@@ -1,8 +1,8 @@
-"""The frameworks on top of MCP's SDK: what is watched in them, and when a handler's function runs.
+"""The frameworks on top of MCP's SDK: what is wrapped in them, and when a handler's function runs.
 
-FastMCP and MCPServer are the SDK's own, fastmcp is a package. They validate arguments, and run what
-is not async in threads, of which there may be none free for a while. The time of a call begins when
-its function is called.
+FastMCP and MCPServer are the SDK's own, fastmcp is a package. They validate arguments, and run
+functions that are not async in threads, for which a call may have to wait. The time of a call
+begins when its function is called.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from metertap_instrumentation.tools.mcp.requests import Request
 
 
 def patch_sets(package: str, dispatch: Make, calls: Sequence[Target]) -> list[PatchSet]:
-    """Return what is wrapped in the SDK's own framework, which is `package`, and in fastmcp.
+    """Return the patches of the SDK's own framework, which is `package`, and of fastmcp.
 
-    `dispatch` watches its `ToolManager`; `calls` are the functions around a handler's own.
+    `dispatch` watches its `ToolManager`; `calls` are targets around a handler's function.
     """
     return [
         PatchSet(f"{package}.tools.tool_manager", [stand_in("ToolManager.call_tool", dispatch)]),
@@ -60,7 +60,7 @@ def _fastmcp_patch_sets() -> list[PatchSet]:
                 stand_in("Tool.convert_result", handlers.convert),
             ],
         )
-        # Until 3.2 that module has imported the function.
+        # Until 3.2, that module has imported the function by name.
         functions = [
             PatchSet(module, [Target("without_injected_parameters", watch_function, True)])
             for module in ("fastmcp.server.dependencies", "fastmcp.tools.function_tool")
@@ -85,14 +85,14 @@ def _stopped(*error: BaseException) -> None:
 
 
 validated = around(handlers.PLACE, _validated)
-"""Watch what gives the arguments for a handler's function, which are validated, in mcp 1.x."""
+"""Watch the method that returns the validated arguments for a handler's function (mcp 1.x)."""
 
 
 def call_function(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Watch `method(fn, is_async, …)`, which calls `fn`.
 
-    A function that is not async waits for a thread, and in mcp 2.0 an async one for its arguments
-    to be validated: it tells its times itself.
+    A function that is not async waits for a thread, and in mcp 2.0 an async one for the validation
+    of its arguments: these note their times themselves.
     """
     is_called_at_once = method.__name__ == "call_fn"
 
@@ -125,7 +125,7 @@ def call_function(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
 
 def _tell(note: Callable[..., None], *error: BaseException) -> None:
-    """Call `note`, which keeps on a request what its handler does. Never raises."""
+    """Call `note`, which notes on a request what its handler does. Never raises."""
     try:
         note(*error)
     except Exception as fault:
@@ -152,16 +152,16 @@ def _run(request: Request, function: Any, /, *args: Any, **kwargs: Any) -> Any:
 
 
 _watched: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-"""What stands for functions of fastmcp's tools, by their id: fastmcp 2 keeps what it makes of one.
+"""Stand-ins for functions of fastmcp's tools, by the function's id: fastmcp 2 keeps them.
 
-Each has a reference to its function, whose id is therefore nobody else's.
+Each refers to its function, so no other object gets that id.
 """
 
 
 def _stand_in_of(function: Any) -> Any:
-    """Return a function that does what `function` does, and notes when it is called and ends.
+    """Return a function that acts as `function`, and notes when it is called and when it ends.
 
-    It may run in a thread, and the event loop may hear of its end much later.
+    It may run in a thread, of whose end the event loop may hear much later.
     """
     found = _watched.get(id(function))
     if found is not None:
@@ -200,9 +200,9 @@ def _stand_in_of(function: Any) -> Any:
 
 
 def watch_function(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """Watch `without_injected_parameters(fn)` of fastmcp, which a call asks for what to run.
+    """Watch `without_injected_parameters(fn)` of fastmcp, which returns the function to run.
 
-    What it gets is run once its arguments are validated and, if it is not async, in a thread.
+    That runs once its arguments are validated and, if it is not async, in a thread.
     """
     with faults.guarded(handlers.PLACE):
         if args and handlers.claimed_request() is not None:

@@ -1,9 +1,9 @@
-"""The layers around a tool's handler: they report what they know of a call and count nothing.
+"""The layers around a tool's handler: they note what they know of a call, and count nothing.
 
 MCPServer and fastmcp turn exceptions into error results before the server answers, log them, and
-validate what a tool is called with and what it returned. Watched here, the request in progress is
-told which exception it was, whether the tool exists, and when the handler began and ended: a call
-takes as long as its handler, whatever the framework does before and after.
+validate a tool's arguments and results. They are watched here to note on the request in progress
+which exception it was, whether the tool exists, and when the handler began and ended: a call takes
+as long as its handler, whatever the framework does before and after.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def before(place: str, note: Callable[[Any, Any, Any], object]) -> WrapperFuncti
 
 
 def request_in_progress() -> Request | None:
-    """Return the tool call that this code runs in, if a server's request is the innermost call."""
+    """Return the tool call in which this code runs, if a request is the innermost call."""
     frame = _current()
     if frame is None:
         return None
@@ -58,13 +58,13 @@ def request_in_progress() -> Request | None:
 
 
 def claimed_request() -> Request | None:
-    """Return the request in progress, if a framework has begun to dispatch that very call."""
+    """Return the request in progress, if a framework dispatches that very call."""
     request = request_in_progress()
     return request if request is not None and request.is_claimed else None
 
 
 def claim(name: object) -> Request | None:
-    """Return the request in progress if it is the one for `name` and nobody further out has it.
+    """Return the request in progress if it is for `name`, and no outer layer has claimed it.
 
     A tool or a handler may call other tools in the process: those are not the request's.
     """
@@ -96,14 +96,14 @@ dispatch_by_manager = around(PLACE, _dispatches_by_manager, raised=_raised)
 
 
 def _named(_owner: Any, name: object = None, *_rest: Any, key: object = None, **_named: Any) -> Any:
-    """Return the name of a tool as fastmcp's methods are given it, by either keyword."""
+    """Return a tool's name among the arguments of fastmcp's methods, under either keyword."""
     return key if name is None else name
 
 
 dispatch_by_fastmcp = around(
     PLACE, lambda *args, **kwargs: claim(_named(*args, **kwargs)), raised=_raised
 )
-"""Watch `FastMCP.call_tool(name, …)`, which calls itself: the outermost sees all."""
+"""Watch `FastMCP.call_tool(name, …)`, which calls itself: the outermost call sees all."""
 
 
 def _looks_up(*args: Any, **kwargs: Any) -> Request | None:
@@ -117,7 +117,7 @@ def _found(request: Request, tool: object) -> None:
 
 
 lookup = around(PLACE, _looks_up, _found)
-"""Watch what looks up a tool by its name: whether that of the call in progress exists."""
+"""Watch the look-up of a tool by name, which tells whether the called tool exists."""
 
 
 def _runs(*_args: Any, **_kwargs: Any) -> Request | None:
@@ -133,7 +133,7 @@ run = around(
     lambda request, _result: request.returns(),
     lambda request, error: request.stops(error),
 )
-"""Watch what runs a tool of fastmcp's, arguments and all, and gives its result or raises."""
+"""Watch the method that runs one of fastmcp's tools, and returns its result or raises."""
 
 
 def _converts(*_args: Any, **_kwargs: Any) -> None:
@@ -143,11 +143,11 @@ def _converts(*_args: Any, **_kwargs: Any) -> None:
 
 
 convert = around(PLACE, _converts)
-"""Watch what makes an answer of the value that a tool has returned just now."""
+"""Watch the method that makes an answer of a value that a tool has just returned."""
 
 
 def convert_content(function: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Watch the same in fastmcp 2, where other code than that which runs a tool calls it too."""
+    """Watch the same in fastmcp 2, where other code than the one that runs tools calls it, too."""
     watched = convert(function, live)
 
     def convert_content(*args: Any, **kwargs: Any) -> Any:

@@ -1,7 +1,7 @@
-"""Calls of the tools of an `MCPServer`, of mcp 2.x: what its layers say of the call in progress.
+"""Calls of an `MCPServer`'s tools, of mcp 2.x: what its layers note of the call in progress.
 
-It is what `handlers` and `frameworks` say of any framework. But a call that goes well says so on
-its frame, and nobody makes a `Request` for it.
+They note what `handlers` and `frameworks` note for any framework. But a call that goes well is
+noted on its frame, and no `Request` is made for it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _current = current.get
 
 
 def patch_sets() -> list[PatchSet]:
-    """Return what is wrapped in `MCPServer`, and in fastmcp."""
+    """Return the patches of `MCPServer`, and of fastmcp."""
     is_first = parse_version(distributions.version("mcp") or "") < (2, 1)
     name = "call_fn_with_arg_validation" if is_first else "call_fn"
     function = stand_in(f"FuncMetadata.{name}", call_function)
@@ -78,7 +78,7 @@ def _calls(original: Any, live: Live) -> Any:
         try:
             if frame is None:
                 return await general(self, fn, fn_is_async, arguments, arguments_to_pass_directly)
-            if not fn_is_async:  # waits for a thread, and tells its times itself
+            if not fn_is_async:  # it waits for a thread, and notes its times itself
                 watched = functools.partial(_run, frame, fn)
                 return await original(
                     self, watched, fn_is_async, arguments, arguments_to_pass_directly
@@ -98,7 +98,7 @@ def _calls(original: Any, live: Live) -> Any:
 
 def _run(frame: Frame, function: Any, /, **arguments: Any) -> Any:
     """Call a handler's function, and note on its call when that began and ended."""
-    # Most often the call is one that says so itself: what `_begins` and `_ends` do, without a call.
+    # Most often the call takes notes itself: `_begins` and `_ends` are inlined, to save a call.
     if frame[7] is CLAIMED and type(frame[1]) is Kind:
         frame[7] = CALLED
         frame[6] = clock()
@@ -118,7 +118,7 @@ def _run(frame: Frame, function: Any, /, **arguments: Any) -> Any:
 
 
 def _begins(frame: Frame) -> None:
-    """Note that a handler's function is called now: the first time counts. Never raises."""
+    """Note that a handler's function is called now; only the first time counts. Never raises."""
     try:
         if type(frame[1]) is not Kind:
             if frame[1] is not None:

@@ -1,4 +1,4 @@
-"""Names that the other side made known: what clients ask for becomes a label only then."""
+"""Names that the other side has confirmed: only then a requested name becomes a label."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _LIMIT = 1000
 
 
 class KnownNames:
-    """Names that may become a label: learnt from answers, never from requests, and bounded.
+    """Names that may become labels: learnt from answers, never from requests, and limited.
 
-    There is one of a kind in a process, which `reset()` empties.
+    An object lives as long as the process; `reset()` empties it.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class KnownNames:
         self._names.clear()
 
     def learn(self, name: str) -> None:
-        """Take in that `name` exists: the other side answered for it."""
+        """Learn that `name` exists, since the other side answered for it."""
         if name not in self._names and len(self._names) < _LIMIT:
             self._names.add(name)
 
@@ -42,7 +42,7 @@ class ToolList:
         self.is_paged = False
 
     def add(self, names: Iterable[str], cursor: str | None, next_cursor: str | None) -> None:
-        """Add the page at `cursor`. The last page of an unbroken row completes the list."""
+        """Add the page at `cursor`. The last page of an unbroken sequence completes the list."""
         self._names.update(names)
         self.is_paged = self.is_paged or next_cursor is not None
         if cursor is None or cursor == self._next:
@@ -50,5 +50,5 @@ class ToolList:
             self._next = next_cursor
 
     def knows(self, name: str) -> bool | None:
-        """Return whether there is such a tool; None while that is not known."""
+        """Return whether there is such a tool; None while that is unknown."""
         return True if name in self._names else False if self._complete else None

@@ -1,7 +1,7 @@
-"""The records of requests and sessions: servers and clients make the same ones, each on its metric.
+"""The records of requests and sessions, which servers and clients make alike on their metrics.
 
-Attributes are those of OpenTelemetry's conventions for MCP. They are worked out once for each kind
-of request (`Kind`), so that one more of a kind costs a look-up and an append.
+Attributes are those of OpenTelemetry's conventions for MCP. They are computed once for each kind of
+request (`Kind`), so that a further request of the kind costs a look-up and an append.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ TOOLS_LIST = "tools/list"
 PROMPTS_LIST = "prompts/list"
 PROMPTS_GET = "prompts/get"
 NAMING = frozenset({TOOLS_CALL, PROMPTS_GET})
-"""Methods whose requests name what they ask for."""
+"""Methods whose requests name a tool or a prompt."""
 
 _KINDS_LIMIT = 1000
-"""Kinds kept on one side: a client may make up versions of the protocol without end."""
+"""The most kinds kept on one side: a client may invent protocol versions without end."""
 
 
 class Transport(NamedTuple):
@@ -38,7 +38,7 @@ class Transport(NamedTuple):
     protocol: str | None = None
     """`http` or `websocket`, above `tcp`."""
     address: str | None = None
-    """A server's, where a client knows it."""
+    """The server's address, if a client knows it."""
     port: int | None = None
 
 
@@ -52,10 +52,10 @@ Key = tuple[str, str | None, str | None, Transport]
 
 
 class Kind:
-    """Requests that differ in nothing but how they end, and the data point of those that go well.
+    """Requests that differ only in how they end, with the data point of those that go well.
 
     `name` is the label of the tool or prompt; None for other methods. `tool` is the series of a
-    server's tool. A call of it has the kind as its owner until a layer inside asks for the request.
+    server's tool. A call has its kind as owner until an inner layer needs the request.
     """
 
     counted_by = calls.PATCH
@@ -82,24 +82,24 @@ class Kind:
         self.method, self.name, self.version, self.transport = key
         self.tool = tool
         self.served: Any = None
-        """The `served.Served` that has it; None on a client's side."""
+        """The `served.Served` to which it belongs; None on a client's side."""
         self.weight: WeightSeries | Literal[False] | None = (
             None if self.method == TOOLS_CALL else False
         )
-        """The record of the tool's weight, once looked up; False if there is none."""
+        """The series of the tool's weight, once it was looked up; False if there is none."""
         self.route: Route | None = None
-        """Where tool calls that go well are kept, once one has: the weight if there is one, the
-        server's tool, and the data point, in this order."""
+        """The route of tool calls that go well, after the first: to the weight, if there is one, to
+        the server's tool, and to the data point, in this order."""
         self.record: Callable[[float, float], None] = self._record_first
-        """Record a request that took so many seconds and went well when `calls.clock` was that."""
+        """Records a request that took so many seconds, went well, and ended then, by `clock`."""
 
     def _record_first(self, seconds: float, ended: float) -> None:
         point = self._point(self.name, None, None)
-        self.record = point.recording  # from now on without us
+        self.record = point.recording  # a faster function from now on
         point.record(seconds, ended)
 
     def open_route(self, weight: WeightSeries | None) -> None:
-        """Keep tool calls that go well in a route from now on: the first one was recorded."""
+        """Keep tool calls that go well in a route from now on, after the first was recorded."""
         point = self._point(self.name, None, None)
         parts = [part for part in (weight, self.tool, point) if part is not None]
         self.weight = weight or False
@@ -114,7 +114,7 @@ class Kind:
         seconds: float,
         ended: float,
     ) -> None:
-        """Record one that ended otherwise, or turned out to be for `name`.
+        """Record a request that ended otherwise, or turned out to be for `name`.
 
         `code` is that of its JSON-RPC error, if it has one.
         """
@@ -142,23 +142,23 @@ class Kind:
 
 
 class Kinds:
-    """The kinds of requests that one server or this process's clients have seen go well."""
+    """The kinds of requests that have gone well: of one server, or of this process's clients."""
 
     __slots__ = ("__weakref__", "_kept", "find")
 
     def __init__(self) -> None:
         self._kept: dict[Key, Kind] = {}
         self.find = self._kept.get
-        """Return the kind with this key, or None if that is not kept."""
+        """Returns the kind with this key, or None."""
         recorder().keep(self)
 
     def keep(self, key: Key, kind: Kind) -> None:
-        """Keep a kind whose every part is known to exist."""
+        """Keep a kind whose parts are all known to exist."""
         if len(self._kept) < _KINDS_LIMIT:
             self._kept[key] = kind
 
     def forget(self) -> None:
-        """Forget every kind: the series that kinds record to are no longer in force."""
+        """Forget every kind, since the series to which they record are not in force any more."""
         self._kept.clear()
 
 
@@ -186,7 +186,7 @@ def _of_peer(version: str | None, transport: Transport) -> dict[str, Any]:
 
 
 def _present(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return the attributes that have a value. The other side may choose texts of any length."""
+    """Return the attributes that have a value, shortened: the other side may choose their texts."""
     return {
         key: as_label(value) if isinstance(value, str) else value
         for key, value in attributes.items()

@@ -1,9 +1,9 @@
-"""One request of an MCP server, from its arrival to its answer: shared by both SDK versions.
+"""One request of an MCP server, from its arrival to its answer, in both versions of the SDK.
 
-A `Request` is made where every request of a server arrives and ended where its answer leaves; it
-records one operation. If it asks for a tool, it is that tool's call as well, and owns the call's
-frame. The layers between (`metertap_instrumentation.tools.mcp.handlers`) find it there and say what
-only they see: when the handler began and ended, what it raised, whether the tool exists.
+A `Request` is made where every request of a server arrives, and ended where its answer leaves; it
+records one operation. A request for a tool is that tool's call as well, and owns the call's frame.
+The layers between (`metertap_instrumentation.tools.mcp.handlers`) find it there and note what only
+they see: when the handler began and ended, what it raised, whether the tool exists.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ MALFORMED = Ending(outcomes.CALLER_ERROR, str(errors.INVALID_PARAMS))
 
 CLAIMED = "claimed"
 CALLED = "called"
-"""What a frame says in the place of `INSTANCE`, as long as nobody has made its `Request`: that a
-framework dispatches the call, and has called the handler's function."""
+"""Notes in a frame's entry `INSTANCE`, until its `Request` is made: that a framework dispatches the
+call, and that it has called the handler's function."""
 
 _LONGEST_CHAIN = 20
-"""The most exceptions of one chain that are looked at: chains may be circles."""
+"""The most exceptions of one chain that are looked at: chains may be circular."""
 R = TypeVar("R", bound="Request")
 _current = calls.current.get
 
@@ -48,7 +48,7 @@ _current = calls.current.get
 def keep(kind: Kind, frame: Frame, arrived: float, answer: Mapping[str, Any]) -> bool:
     """Record a tool call that went well; return whether that could be done at once.
 
-    It is what `calls.leave` does, with all that is recorded of the call in one tuple.
+    It does what `calls.leave` does, with one tuple for all records of the call.
     """
     now = clock()
     tool: ToolSeries = frame[0]
@@ -63,7 +63,8 @@ def keep(kind: Kind, frame: Frame, arrived: float, answer: Mapping[str, Any]) ->
         call: tuple[float, ...] = (now, size, seconds, now - arrived)
     else:
         call = (now, seconds, now - arrived)
-    # An interrupt comes before this, and the call is given up, or it tells by where it came.
+    # An interrupt comes before this, and the call is given up, or its traceback tells where it
+    # came.
     frame[0] = frame[1] = None
     try:
         route.keep(call)
@@ -77,9 +78,9 @@ def keep(kind: Kind, frame: Frame, arrived: float, answer: Mapping[str, Any]) ->
 
 
 def request_of(frame: Frame, kind: Any = None) -> Request:
-    """Return the request that is the call of `frame`; made, if nobody has asked for it before.
+    """Return the request of the call of `frame`, made on first use.
 
-    `kind` is that of a call that somebody has given up.
+    `kind` is that of a call that was given up.
     """
     owner = frame[OWNER]
     if isinstance(owner, Request):
@@ -98,35 +99,35 @@ def request_of(frame: Frame, kind: Any = None) -> Request:
 
 
 class Request:
-    """One request; a tool call, where its method is `tools/call`."""
+    """One request; for the method `tools/call`, a tool call as well."""
 
     counted_by: object = calls.PATCH
 
-    # Defaults of the class: most requests never have anything else, and pay for no assignment.
+    # Defaults of the class: most requests never set them, and save the assignments.
     frame: Frame | None = None
-    """The call's frame, if the request asks for a tool."""
+    """The call's frame, if the request is for a tool."""
     known: bool | None = None
-    """Whether a tool of that name exists; None until somebody knows."""
+    """Whether a tool of that name exists; None while that is unknown."""
     is_ended = False
     """Whether the request has been recorded."""
     is_claimed = False
-    """A framework's dispatch of this very call reports on it; further in, nobody else does."""
+    """Whether a framework's dispatch reports on this very call, so that inner layers do not."""
     noted: Ending | None = None
-    """How the call really ended if its answer is an error, as a layer inside has said."""
+    """How the call really ended if its answer is an error, as noted by an inner layer."""
     definition: Any = None
     """The tool as a server of mcp 1.x lists it, if it does."""
     cancel_requested: Any = None
-    """The event by which mcp 2.x tells that the client has cancelled the request."""
+    """The event of mcp 2.x that tells that the client has cancelled the request."""
     params: Mapping[str, Any] | None = None
-    """The parameters of a request of mcp 2.x that names nothing."""
+    """The parameters of a request of mcp 2.x for no tool or prompt."""
     answer: Mapping[str, Any] | None = None
-    """The fields of the answer to a tool call, if there is an answer that its client gets."""
+    """The fields of the answer to a tool call, if its client gets one."""
     _has_begun = False
-    """Whether a layer inside has said when the handler began."""
+    """Whether an inner layer has noted when the handler began."""
     _is_called = False
     """Whether the handler's own function has been called."""
     _error = 0
-    """The id of the exception by which the handler ended."""
+    """The id of the exception that ended the handler."""
 
     served: Served
     kind: Kind
@@ -150,7 +151,7 @@ class Request:
         return request
 
     def begin(self, served: Served, kind: Kind, name: str | None) -> None:
-        """Begin: a request of this kind, with this name, has arrived at a server."""
+        """Begin a request of this kind, with this name, which has arrived at a server."""
         self.served = served
         self.kind = kind
         self.name = name
@@ -169,41 +170,41 @@ class Request:
 
     @property
     def is_registered(self) -> bool:
-        """Whether the call is in progress as one of its own tool."""
+        """Whether the call is in progress on the series of its own tool."""
         return self.frame is not None and self.frame[SERIES].name == self.name
 
     def exists(self) -> None:
-        """Note that the tool exists: from now on its own call is in progress."""
+        """Note that the tool exists: its call is in progress on its own series from now on."""
         self.known = True
         frame = self.frame
         if frame is not None and (series := frame[0]) and series.name != self.name:
             self._move(recorder().tool(self.name, self.served.source))
 
     def begins(self) -> None:
-        """Note that the handler begins, or is tried again: the first time counts.
+        """Note that the handler begins, or is tried again; only the first time counts.
 
-        Where several layers say so, that is the outermost.
+        If several layers note that, the outermost counts.
         """
-        self._error = 0  # of the try before: the next one may raise the same object, or at its id
+        self._error = 0  # of the last try: the next may raise the same object, or one with its id
         frame = self.frame
         if frame is None:
             return
-        frame[ENDED] = None  # of that, too
+        frame[ENDED] = None  # of the last try, too
         if not self._has_begun:
             self._has_begun = True
             frame[STARTED] = clock()
 
     def calls(self) -> None:
-        """Note that the handler's own function is called now: the first time counts.
+        """Note that the handler's own function is called now; only the first time counts.
 
-        Its arguments are validated by then, and it does not wait for a thread any more.
+        Its arguments are validated by then, and it no longer waits for a thread.
         """
         if self.frame is not None and not self._is_called:
             self._is_called = self._has_begun = True
             self.frame[STARTED] = clock()
 
     def returns(self) -> None:
-        """Note that the handler returned, if no layer inside has said when it ended."""
+        """Note that the handler returned, unless an inner layer has noted when it ended."""
         frame = self.frame
         if frame is not None and frame[ENDED] is None:
             frame[ENDED] = clock()
@@ -211,7 +212,7 @@ class Request:
     def stops(self, error: BaseException | None = None) -> None:
         """Note that the handler ended, by raising `error` if that is given.
 
-        Outer layers see the same error, or one that was raised from it: the innermost counts.
+        Outer layers see the same error, or one raised from it: the innermost counts.
         """
         frame = self.frame
         if frame is None or (error is not None and self._has_seen(error)):
@@ -228,16 +229,16 @@ class Request:
         self.noted = Ending(meant.outcome, meant.error_type)
 
     def succeed(self, answer: Mapping[str, Any]) -> None:
-        """Record a tool call: its server gave this answer, which tells of no failure."""
+        """Record a tool call whose server gave this answer, which is no failure."""
         if self.frame is None or not keep(self.kind, self.frame, self.started, answer):
             self.answer = answer
             self.end()
 
     def end(self, ending: Ending | None = None, code: int | None = None) -> None:
-        """Record the request: it was answered, or never will be.
+        """Record the request, which was answered or never will be.
 
-        `ending` is how it looks from outside, None if it went well; `code` is that of the
-        JSON-RPC error which the client gets.
+        `ending` is how it looks from outside, None if it went well; `code` is that of the JSON-RPC
+        error that the client gets.
         """
         now = clock()
         self.is_ended = True
@@ -258,7 +259,7 @@ class Request:
         kind.record_as(name, error_type, code, now - self.started, now)
 
     def _end_well(self, now: float) -> None:
-        """Record a request that went well and is no tool call that has a route."""
+        """Record a request that went well, other than a tool call with a route."""
         kind, frame = self.kind, self.frame
         if frame is None:
             kind.record(now - self.started, now)
@@ -274,20 +275,20 @@ class Request:
             kind.open_route(recorder().weight_of(series))
 
     def raised(self, error: BaseException, code: int | None = None) -> None:
-        """Record that the request ended by raising `error`; `code` is what the client is told."""
+        """Record that the request ended by raising `error`; `code` is what the client gets."""
         meant = errors.meaning(error)
         if self.known is None:
             self.known = meant.known
         self.end(Ending(meant.outcome, meant.error_type), code)
 
     def abandon(self) -> None:
-        """Leave the call if a fault of ours kept it from being recorded. Never raises."""
+        """Give the call up if a fault kept it from being recorded. Never raises."""
         if self.frame is not None and self.frame[SERIES]:
             with faults.guarded("mcp.request"):
                 calls.give_up(self.frame)
 
     def _has_seen(self, error: BaseException | None) -> bool:
-        """Return whether the error by which the handler ended is this one, or is behind it."""
+        """Return whether the error that ended the handler is this one, or its cause."""
         for _ in range(_LONGEST_CHAIN):
             if error is None or id(error) == self._error:
                 break
@@ -295,11 +296,11 @@ class Request:
         return error is not None and id(error) == self._error
 
     def is_listed(self, *, failed: bool) -> bool | None:
-        """Return whether the tool exists, as far as the server's answers to `tools/list` tell."""
+        """Return whether the tool exists, as far as answers to `tools/list` tell."""
         return self.served.tools.knows(self.name)
 
     def _end_call(self, frame: Frame, ending: Ending | None, now: float) -> str:
-        """End a tool call that is no plain success; return the name that it counts under."""
+        """End a tool call that is no plain success; return the name under which it counts."""
         failed = ending is not None and ending.is_failure
         if self.known is None:
             self.known = self.is_listed(failed=failed)
@@ -316,7 +317,7 @@ class Request:
         return series.name
 
     def _move(self, series: ToolSeries) -> None:
-        """Let the call be in progress on `series`, and no longer where it waited."""
+        """Move the call in progress to `series`."""
         frame = self.frame
         if frame is not None and frame[SERIES] is not series:
             waiting: ToolSeries = frame[SERIES]
@@ -325,7 +326,7 @@ class Request:
             recorder().never_ended(waiting)
 
     def _series(self, ending: Ending | None) -> tuple[ToolSeries, bool]:
-        """Return what the call counts on, and whether its tool is known not to exist."""
+        """Return the series on which the call counts, and whether its tool does not exist."""
         source = self.served.source
         found = recorder().find_tool(self.name, source)
         if found is not None and found.name != catalogue.OTHER:
@@ -333,6 +334,6 @@ class Request:
         if self.known:
             return recorder().tool(self.name, source), False
         if self.known is None and ending is None:
-            # A server that lists nothing: an answer is the proof that the tool exists.
+            # If a server lists nothing, an answer proves that the tool exists.
             return recorder().tool_by_hand(self.name, source), False
         return recorder().other_tool(source), self.known is False

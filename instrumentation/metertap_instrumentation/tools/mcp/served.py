@@ -23,18 +23,18 @@ prompts = KnownNames()
 
 
 class Served:
-    """The facts about one low-level server, kept as long as it lives."""
+    """The facts about one low-level server, as long as it lives."""
 
     def __init__(self, name: object) -> None:
         self.source = f"mcp:{name}"
-        """The key that keeps equal tool names of two servers apart."""
+        """The source of its tools, which keeps equal names of two servers apart."""
         self.methods = {INITIALIZE}  # has no handler: the SDK answers it
-        """Methods that the server has a handler for, as far as they were asked for."""
+        """Methods for which the server is known to have a handler."""
         self.tools = ToolList()
         self.kinds = Kinds()
         self.find_kind = self.kinds.find
         self.server: weakref.ref[Any] | None = None
-        """The server, whose end is the end of this."""
+        """A reference to the server, whose end removes these facts."""
 
     def answers(self, server: Any, method: str) -> bool:
         """Return whether the server, of mcp 2.x, has a handler for a method."""
@@ -47,7 +47,7 @@ class Served:
     def kind(
         self, method: str, name: str | None, version: str | None, transport: Transport
     ) -> Kind:
-        """Find or make the kind of a request; kept if what that asks for is known to exist."""
+        """Return the kind of a request; kept if its tool or prompt is known to exist."""
         found = self.find_kind((method, name, version, transport))
         if found is not None:
             return found
@@ -76,7 +76,7 @@ class Served:
     ) -> None:
         """Take in an answer to `tools/list`: its tools are in the document from now on.
 
-        `measure` tells the size of what stands for a tool's definition.
+        `measure` returns the size of a tool's definition.
         """
         self.tools.add(tools, cursor, next_cursor)
         for name in tools:
@@ -87,12 +87,12 @@ class Served:
 _served: dict[int, Served] = {}
 """Servers by id: a weak dictionary would hash and compare them in Python on every request.
 
-It holds names and no counts, so that it is as right after a fork or a reset as before.
+It has names and no counts, so it stays correct after a fork or a reset.
 """
 
 
 find_served = _served.get
-"""Return what is known of the server with this id, if anything is."""
+"""Returns what is known of the server with this id, or None."""
 
 
 def served_by(server: Any) -> Served:
@@ -106,15 +106,15 @@ def served_by(server: Any) -> Served:
 
 
 def prompts_listed(names: Iterable[str]) -> None:
-    """Take in an answer to `prompts/list`: a prompt has its name from now on, if it fails, too."""
+    """Take in an answer to `prompts/list`: its names are labels from now on, also of failures."""
     for name in names:
         prompts.learn(name)
 
 
 def name_in(fields: Mapping[str, Any] | None) -> str:
-    """Return the name in the parameters of a request that has to have one.
+    """Return the name in the parameters of a request for a tool or prompt.
 
-    Without a name it is malformed: one of nothing that there is.
+    A malformed request without a name counts as one for a name that does not exist.
     """
     name = fields.get("name") if fields else None
     return name if type(name) is str and name else catalogue.OTHER

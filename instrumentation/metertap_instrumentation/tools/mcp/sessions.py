@@ -1,8 +1,8 @@
-"""Sessions of servers and of clients: how many are open, how long they last, and over what.
+"""Sessions of servers and clients: how many are open, how long they last, over which transport.
 
-A session says nothing of its transport, which whoever opened it made before: pipes for stdio, an
-address for HTTP and WebSockets. A server's session finds a note of it in the context; over HTTP the
-requests themselves tell. A client may open several before it begins their sessions: each of these
+A session does not know its transport, which was opened before it: pipes for stdio, an address for
+HTTP and WebSockets. A server's session finds a note in its context; over HTTP the requests
+themselves tell. A client may open several transports before their sessions begin: each session
 looks for the one that made the stream that it reads.
 """
 
@@ -34,7 +34,7 @@ _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 class _Carrier:
-    """The standard streams, or a WebSocket; who reads them is the first that says so."""
+    """The standard streams, or a WebSocket; the first session that reads them takes it."""
 
     __slots__ = ("server_id", "session_id", "transport")
 
@@ -44,26 +44,26 @@ class _Carrier:
         self.session_id: int | None = None
 
 
-# A tool may open sessions of its own, whose context is a copy of the server's: a note is for one
+# A tool may open sessions of its own, in a copy of the server's context, but a note is for one
 # session alone. So it is an object that all copies share.
 _carrier: ContextVar[_Carrier | None] = ContextVar("metertap_mcp_carrier", default=None)
 
 _opened: weakref.WeakKeyDictionary[Any, Transport] = weakref.WeakKeyDictionary()
-"""Transports that clients opened and no session uses yet, by the generator that has opened it.
+"""Transports that clients have opened for no session yet, by the generator that opened each.
 
-`stdio_client` and the others are async generators that `asynccontextmanager` runs. Each holds the
+`stdio_client` and the others are async generators that `asynccontextmanager` runs. Each has the
 stream that it yields in its variable `read_stream`.
 """
 
 _of_clients: dict[int, Transport] = {}
-"""Transports of the clients' sessions that are open, by the session's id."""
+"""Transports of the clients' open sessions, by the session's id."""
 
 transport_of = _of_clients.get
-"""Return the transport of the client's session that has this id."""
+"""Returns the transport of the client's session with this id."""
 
 
 def of_server(server: Any) -> Transport:
-    """Return the transport of `server`, in whose request this code runs, if that is not HTTP."""
+    """Return the transport of `server`, in whose request this code runs, if it is not HTTP."""
     carrier = _carrier.get()
     if carrier is None:
         return UNKNOWN
@@ -83,7 +83,7 @@ def of_session(session: Any) -> Transport:
 
 
 def patch_sets() -> list[PatchSet]:
-    """Return what is wrapped where transports are opened, in either version of the SDK."""
+    """Return the patches of functions that open transports, in either version of the SDK."""
     opens = around(_PLACE, _url_opened)
     begins = around(_PLACE, _process_started)
     return [
@@ -98,7 +98,7 @@ def patch_sets() -> list[PatchSet]:
 
 
 def websocket_patch_sets() -> list[PatchSet]:
-    """Return what is wrapped for WebSockets, which the SDK 1.x alone has."""
+    """Return the patches for WebSockets, which only the SDK 1.x has."""
     accepts, connects = around(_PLACE, _websocket_made), around(_PLACE, _websocket_opens)
     return [
         PatchSet("mcp.server.websocket", [stand_in("WebSocket.__init__", accepts)], optional=True),
@@ -109,7 +109,7 @@ def websocket_patch_sets() -> list[PatchSet]:
 
 
 def _session_of(on_request: Any) -> _Session | None:
-    """Return the session in which `on_request` answers; None where that is no session."""
+    """Return the session whose requests `on_request` answers; None if it belongs to none."""
     module = str(getattr(on_request, "__module__", ""))
     owner = getattr(on_request, "__self__", None)
     if module.startswith("mcp.server."):
@@ -126,7 +126,7 @@ def _begun(session: _Session, reader: Any) -> _Session:
 
 
 def _lasting(begin: Begin) -> Make:
-    """Measure a session that lasts as long as a method; `begin` says of its call which it is."""
+    """Return a maker of stand-ins for a method that runs as long as the session of `begin`."""
     return around(
         _PLACE,
         begin,
@@ -141,14 +141,14 @@ def _runs(dispatcher: Any, on_request: Any = None, *_rest: Any, **_named: Any) -
 
 
 run_server_session = _lasting(lambda peer, *_rest, **_named: _begun(_ServerSession(peer), peer))
-"""Measure `ServerSession._receive_loop` of mcp 1.x: it lasts as long as one session."""
+"""Measure `ServerSession._receive_loop` of mcp 1.x, which runs as long as one session."""
 run_client_session = _lasting(lambda peer, *_rest, **_named: _begun(_ClientSession(peer), peer))
-"""Measure `ClientSession._receive_loop` of mcp 1.x: it lasts as long as one session."""
+"""Measure `ClientSession._receive_loop` of mcp 1.x, which runs as long as one session."""
 run_dispatcher = _lasting(_runs)
-"""Measure a dispatcher's `run(on_request, …)` of mcp 2.x: it lasts as long as one connection.
+"""Measure a dispatcher's `run(on_request, …)` of mcp 2.x, which runs as long as one connection.
 
-A server's hands requests to `mcp.server`, a client's to its session. A request of the 2026-07-28
-protocol over HTTP is no session and has no dispatcher.
+A server's passes requests to `mcp.server`, a client's to its session. A request of the 2026-07-28
+protocol over HTTP has no session and no dispatcher.
 """
 
 
@@ -160,14 +160,14 @@ class _Session:
 
     def __init__(self, peer: Any = None) -> None:
         self.peer = peer
-        """The object that knows the version of the protocol, once that is agreed upon."""
+        """The object that knows the protocol's version, once that is agreed upon."""
 
     def begin(self, _reader: Any) -> None:
-        """Note the time at which the session begins; the reader is what reads its stream."""
+        """Note the time at which the session begins; the argument reads its stream."""
         self.started = clock()
 
     def end(self, error: BaseException | None) -> None:
-        """Record the session. That its task was cancelled is the usual way to end one."""
+        """Record the session. Cancelling its task is the usual way to end one."""
         version = getattr(self.peer, "protocol_version", None)
         error_type = None
         if error is not None and not outcomes.is_cancellation(error):
@@ -207,26 +207,26 @@ class _ClientSession(_Session):
 
 
 def _file_wrapped(_file: object = None, *_rest: Any, **_named: Any) -> None:
-    """`anyio.wrap_file`, which `stdio_server` calls for the standard streams; others do as well."""
+    """Note `anyio.wrap_file` of the standard streams, which `stdio_server` and others call."""
     frame = _caller("mcp.server.stdio")
     if frame is not None and (_carrier.get() is None or frame.f_locals.get("stdout") is None):
         _carrier.set(_Carrier(PIPE))
 
 
 def _websocket_made(*_args: Any, **_kwargs: Any) -> None:
-    """Starlette's `WebSocket`, which `websocket_server` makes for a session; others do as well."""
+    """Note Starlette's `WebSocket`, which `websocket_server` and others make."""
     if _caller("mcp.server.websocket") is not None:
         _carrier.set(_Carrier(WEBSOCKET))
 
 
 def _websocket_opens(_connection: object, uri: str, *_rest: Any, **_named: Any) -> None:
-    """`connect` of websockets, which `websocket_client` calls; others do as well."""
+    """Note `connect` of websockets, which `websocket_client` and others call."""
     if _caller("mcp.client.websocket") is not None:
         _url_opened(uri)
 
 
 def _caller(module: str) -> Any:
-    """Return the frame that called what begins here, if that is of `module`."""
+    """Return the frame that called the patched function, if that is in `module`."""
     frame: Any = sys._getframe(3)
     for _ in range(3):  # others may have wrapped it after us
         if frame is not None and frame.f_globals.get("__name__") == module:
@@ -236,7 +236,7 @@ def _caller(module: str) -> Any:
 
 
 def _process_started(*_args: Any, **_kwargs: Any) -> None:
-    """Note that `stdio_client` has started a server, which it talks to through pipes."""
+    """Note that `stdio_client` has started a server, and talks to it through pipes."""
     _note(PIPE)
 
 
@@ -253,10 +253,10 @@ def _url_opened(url: str) -> None:
 
 
 def _note(transport: Transport) -> None:
-    """Note `transport` for the asynchronous generator that is opening it, below this frame."""
+    """Note `transport` for the async generator below this frame that is opening it."""
     frame: Any = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_name == "__aenter__":  # the first one, which is `asynccontextmanager`'s
+        if frame.f_code.co_name == "__aenter__":  # the first one, of `asynccontextmanager`
             generator = getattr(frame.f_locals.get("self"), "gen", None)
             if generator is not None:
                 _opened[generator] = transport
@@ -265,7 +265,7 @@ def _note(transport: Transport) -> None:
 
 
 def _claim(stream: Any) -> Transport | None:
-    """Return what was opened to yield `stream`, for the one session that reads it."""
+    """Return the transport that was opened to yield `stream`, for the one session that reads it."""
     for _ in range(3):  # others may have wrapped it
         stream = getattr(stream, "__wrapped__", stream)
     for generator in list(_opened):

@@ -1,6 +1,6 @@
-"""mcp 1.x servers: `Server._handle_request`, through which every request passes but `initialize`.
+"""mcp 1.x servers: `Server._handle_request`, which every request passes except `initialize`.
 
-It swallows what handlers raise and returns nothing, so the answer is read when it is given, from
+It swallows a handler's exceptions and returns nothing, so the answer is taken when it is given, by
 `RequestResponder.respond`.
 """
 
@@ -43,14 +43,14 @@ from metertap_instrumentation.tools.mcp.served import (
 
 _PLACE = "mcp.request"
 _MEASURED = "_metertap_request"
-"""The attribute in which a `RequestResponder` keeps our request until it is answered."""
+"""The attribute of a `RequestResponder` that holds our request until it is answered."""
 
 _sessions = Served("")
-"""The stand-in for the server where a session answers by itself."""
+"""The stand-in for a server, for requests that a session answers itself."""
 
 
 def patch_sets() -> Sequence[PatchSet]:
-    """Return what is wrapped. The first is one set: without `respond` nothing would be answered."""
+    """Return the patches. The first set belongs together: without `respond` nothing is answered."""
     return [
         PatchSet(
             "mcp.server.lowlevel.server",
@@ -89,7 +89,7 @@ class _Request(Request):
     server: Any = None
 
     def is_listed(self, *, failed: bool) -> bool | None:
-        """Return whether the tool exists: the server refreshes its list before it calls one."""
+        """Return whether the tool exists: the server refreshes its list before it calls a tool."""
         listed = self.server._tool_cache
         if self.name in listed:
             return True
@@ -114,21 +114,21 @@ def _begin(server: Any, message: Any, *_rest: Any, **_named: Any) -> _Request:
     request = _Request()
     request.server = server
     request.begin(served, kind, name)
-    message.__dict__[_MEASURED] = request  # no call, in which an interrupt could come
+    message.__dict__[_MEASURED] = request  # no call, so no interrupt either
     return request
 
 
 def _transport(server: Any, message: Any) -> Transport:
-    """Return what a request of `server`, in whose context this code runs, came over."""
+    """Return the transport of a request of `server`, in whose context this code runs."""
     metadata = message.message_metadata
-    # An HTTP request is attached to messages that came over HTTP.
+    # Messages over HTTP have an HTTP request attached.
     if metadata is not None and getattr(metadata, "request_context", None) is not None:
         return HTTP
     return sessions.of_server(server)
 
 
 def _handles(original: Any, live: Live) -> Any:
-    """Make by hand what stands for `_handle_request`."""
+    """Make the stand-in for `_handle_request`, with the guard of `around` inlined."""
 
     async def _handle_request(
         self: Any,
@@ -165,7 +165,7 @@ def _handles(original: Any, live: Live) -> Any:
 
 
 def _receives(original: Any, live: Live) -> Any:
-    """Make by hand what stands for `_received_request`: most requests are none to begin here."""
+    """Make the stand-in for `_received_request`, which passes all requests but `initialize` on."""
     general = around(_PLACE, _begin_initialize, _end_unanswered, _end_with)(original, live)
 
     async def _received_request(self: Any, responder: Any) -> Any:
@@ -186,7 +186,7 @@ def _receives(original: Any, live: Live) -> Any:
 
 
 def _answers(original: Any, live: Live) -> Any:
-    """Make by hand what stands for `respond`."""
+    """Make the stand-in for `respond`, with the guard of `around` inlined."""
 
     async def respond(self: Any, response: Any) -> Any:
         if live:
@@ -206,14 +206,14 @@ def _answers(original: Any, live: Live) -> Any:
 
 
 def _begin_initialize(session: Any, responder: Any) -> _Request | None:
-    """Begin `initialize`, to which `ServerSession._received_request(responder)` answers."""
+    """Begin `initialize`, which `ServerSession._received_request(responder)` answers."""
     if responder.request.root.method != INITIALIZE:
         return None
     return _new(None, responder, session)
 
 
 def _responds(responder: Any, response: Any) -> None:
-    """Record what `RequestResponder.respond(response)` is about to send: sending is no more."""
+    """Record what `RequestResponder.respond(response)` is about to send."""
     request = responder.__dict__.get(_MEASURED)
     if request is not None and not request.is_ended:
         _answered(request, response, responder.cancelled)
@@ -221,7 +221,7 @@ def _responds(responder: Any, response: Any) -> None:
 
 def _new(server: Any, message: Any, session: Any = None) -> _Request:
     asked = message.request.root
-    # Not getattr: asked for what it lacks, a pydantic model takes microseconds to say so.
+    # Not getattr: for a missing attribute, a pydantic model takes microseconds to raise.
     params = asked.__dict__.get("params")
     fields = None if params is None else params.__dict__
     transport = sessions.of_session(session) if server is None else _transport(server, message)
@@ -246,7 +246,7 @@ def _answered(request: _Request, response: Any, cancelled: bool) -> None:
             request.end()
         return
     code = fields.get("code")
-    if cancelled:  # and yet it ran to its end: nobody waits for the answer
+    if cancelled:  # though it ran to its end
         request.end(requests.CANCELLED)
     elif isinstance(code, int) and "message" in fields:  # ErrorData
         request.end(Ending(errors.of_code(code), str(code)), code)
@@ -267,7 +267,7 @@ def _answered(request: _Request, response: Any, cancelled: bool) -> None:
 
 
 def _end_with(request: _Request, error: BaseException) -> None:
-    """Record that the handler raised through the server: cancelled, or `raise_exceptions` is on."""
+    """Record what the server raised: it was cancelled, or `raise_exceptions` is on."""
     try:
         if not request.is_ended:
             request.raised(error)
@@ -276,7 +276,7 @@ def _end_with(request: _Request, error: BaseException) -> None:
 
 
 def _end_unanswered(request: _Request, _result: object) -> None:
-    """Record, if there was no answer, that the client had cancelled the request."""
+    """Record a request without an answer, which its client has cancelled."""
     try:
         if not request.is_ended:
             request.end(requests.CANCELLED)

@@ -1,8 +1,8 @@
-"""The handler of `tools/call` that `Server.call_tool` of mcp 1.x makes: what it calls on its way.
+"""The handler of `tools/call` that `Server.call_tool` of mcp 1.x makes: what it calls, in order.
 
-It looks up the tool's definition, checks the arguments, calls the program's function, and checks
-what that returned. `Server._make_error_result` is called inside the `except` block that turns a
-tool's exception into a result: the exception is still there to be looked at.
+It looks up the tool's definition, validates the arguments, calls the program's function, and
+validates its result. `Server._make_error_result` is called inside the `except` block that turns a
+tool's exception into a result, so the exception can still be looked at.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _PLACE = "mcp.request"
 
 
 def _looks_up(*_args: Any, **_kwargs: Any) -> Request | None:
-    """Find the request for which the SDK asks `_get_cached_tool_definition(name)`, before it."""
+    """Return the request for which the SDK calls `_get_cached_tool_definition(name)`."""
     return handlers.request_in_progress()
 
 
 def _defines(original: Any, live: Live) -> Any:
-    """Make by hand what stands for `_get_cached_tool_definition`."""
+    """Make the stand-in for `_get_cached_tool_definition`, with the guard of `around` inlined."""
 
     async def _get_cached_tool_definition(self: Any, tool_name: Any) -> Any:
         request: Request | None = None
@@ -57,7 +57,7 @@ def _defines(original: Any, live: Live) -> Any:
 
 
 def _defined(request: Request, tool: Any) -> None:
-    """Note the tool as it is listed, and that its handler is called next."""
+    """Note the tool's definition, and that its handler is called next."""
     try:
         if tool is not None and request.name == tool.name:
             request.exists()
@@ -67,12 +67,12 @@ def _defined(request: Request, tool: Any) -> None:
 
 
 def _validates(_instance: object = None, schema: object = None, *_rest: Any, **_named: Any) -> None:
-    """Note that a handler has returned what `jsonschema.validate` is called with."""
+    """Note that a handler has returned, if `jsonschema.validate` is called for its result."""
     request = handlers.request_in_progress()
     if (
         request is not None
         and request.frame is not None
-        and request.frame[ENDED] is None  # else the framework has told it already
+        and request.frame[ENDED] is None  # else the framework has noted it
         and _is_of_answer(request, schema)
         and _validates_answer(sys._getframe(2))
     ):
@@ -80,13 +80,13 @@ def _validates(_instance: object = None, schema: object = None, *_rest: Any, **_
 
 
 def _is_of_answer(request: Request, schema: object) -> bool:
-    """Return whether `schema` can be that of the tool's answers, at little cost."""
+    """Return whether `schema` can be that of the tool's results, at little cost."""
     tool = request.definition
     return tool is None or tool.outputSchema is schema
 
 
 def _validates_answer(frame: Any) -> bool:
-    """Return whether the SDK asks, and the local of its handler that holds the results is there."""
+    """Return whether the SDK calls, and its handler's local variable `results` exists."""
     for _ in range(3):  # others may have wrapped it after us
         if frame is None:
             return False
@@ -97,7 +97,7 @@ def _validates_answer(frame: Any) -> bool:
 
 
 def error_result(_instance: Any, _args: Any, _kwargs: Any) -> None:
-    """`_make_error_result`: look at the exception that is being turned into an error result."""
+    """Note the exception that `_make_error_result` turns into an error result."""
     request = handlers.request_in_progress()
     error = sys.exc_info()[1]
     if request is not None and error is not None and _is_handled_by_caller(error):
@@ -105,7 +105,7 @@ def error_result(_instance: Any, _args: Any, _kwargs: Any) -> None:
 
 
 def _is_handled_by_caller(error: BaseException) -> bool:
-    """Return whether `error` was caught in the frame that called us, and not further out."""
+    """Return whether `error` was caught by the calling function, and not further out."""
     frame: Any = sys._getframe(3)
     for _ in range(4):  # wrapt's pure Python version has a frame of its own
         if frame is None or error.__traceback__ is None:
@@ -119,8 +119,8 @@ def _is_handled_by_caller(error: BaseException) -> bool:
 def _note(request: Request, error: BaseException) -> None:
     traceback = error.__traceback__
     if traceback is not None and _raised_by(traceback).startswith("jsonschema"):
-        # The handler itself validates twice, arguments and result, in the same manner. Before the
-        # tool has run, its local `results` does not exist.
+        # The handler validates both arguments and result, in the same way. Before the tool has run,
+        # its local variable `results` does not exist.
         rejected = "results" not in traceback.tb_frame.f_locals
         request.known = True
         request.noted = Ending(
@@ -131,10 +131,10 @@ def _note(request: Request, error: BaseException) -> None:
 
 
 def _raised_by(traceback: TracebackType) -> str:
-    """Return the module that a handler's call was of, in which an error was raised."""
+    """Return the module in which a handler's call raised an error."""
     name = "metertap"
     called: TracebackType | None = traceback
-    while called is not None and name.startswith("metertap"):  # frames stay on Python 3.10
+    while called is not None and name.startswith("metertap"):  # on Python 3.10 our frames stay
         called = called.tb_next
         name = "" if called is None else str(called.tb_frame.f_globals.get("__name__", ""))
     return name

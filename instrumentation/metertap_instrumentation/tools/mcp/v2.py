@@ -1,4 +1,4 @@
-"""mcp 2.x servers: `ServerRunner._on_request`, the kernel of every transport and era."""
+"""mcp 2.x servers: `ServerRunner._on_request`, the kernel of all transports and eras."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def _begin(runner: Any, dctx: Any, method: str, params: Mapping[str, Any] | None
     server = runner.server
     served = served_by(server)
     request = Request()
-    # A context of the newer protocol makes a copy of its transport each time that it is asked.
+    # A context of the newer protocol copies its transport at each access.
     dctx = getattr(dctx, "_inner", dctx)
-    # Asked for before the call starts: a context may lack it.
+    # Before the call starts, since a context may lack it.
     request.cancel_requested = dctx.cancel_requested
     transport, version = _transport(server, dctx), runner.connection.protocol_version
     name = None
@@ -90,9 +90,9 @@ def _begin(runner: Any, dctx: Any, method: str, params: Mapping[str, Any] | None
 
 
 def _transport(server: Any, dctx: Any) -> Transport:
-    """Return what a request of `server`, in whose context this code runs, came over."""
+    """Return the transport of a request of `server`, in whose context this code runs."""
     kind = dctx.transport.kind
-    if kind == "jsonrpc":  # over whatever has a stream
+    if kind == "jsonrpc":  # over anything with a stream
         if getattr(dctx.message_metadata, "request_context", None) is None:
             return sessions.of_server(server)
         return HTTP
@@ -100,9 +100,9 @@ def _transport(server: Any, dctx: Any) -> Transport:
 
 
 def _serve(original: Any, live: Live) -> Any:
-    """Make what stands for `_on_request`: it measures a call of a known tool by itself.
+    """Make the stand-in for `_on_request`, which itself measures calls of known tools.
 
-    All other requests, and other endings, it leaves to `_begin`, `_answered` and `_raised`.
+    It leaves other requests, and other endings, to `_begin`, `_answered` and `_raised`.
     """
 
     async def _on_request(self: Any, dctx: Any, method: str, params: Any) -> Any:
@@ -112,21 +112,21 @@ def _serve(original: Any, live: Live) -> Any:
         if live:
             try:
                 if method == TOOLS_CALL and (served := find_served(id(self.server))) is not None:
-                    # A context of the newer protocol copies its transport each time it is asked.
+                    # A context of the newer protocol copies its transport at each access.
                     context = getattr(dctx, "_inner", dctx)
                     cancelled = context.cancel_requested
                     version = self.connection.protocol_version
                     transport = _transport(self.server, context)
                     try:
                         kind = served.find_kind((method, params["name"], version, transport))
-                    except (KeyError, TypeError):  # it is malformed, as `_begin` will see
+                    except (KeyError, TypeError):  # malformed, as `_begin` will notice
                         pass
                     outer = _current()
                     # Most often there is none, or one that has ended and was inside no other.
                     if kind is not None and (
                         outer is None or (outer[0] is None and outer[2] is None)
                     ):
-                        # As `calls.enter_outermost` does it, without a call.
+                        # Inlined from `calls.enter_outermost`, to save a call.
                         tool = kind.tool
                         frame = [tool, kind, None, False, False, None, 0.0, None, 0, None]
                         tick = tool.tick
@@ -173,7 +173,7 @@ def _serve(original: Any, live: Live) -> Any:
 
 
 def _request(frame: Frame, kind: Any, arrived: float) -> Request:
-    """Return the request whose call has this frame, with all that it needs to be recorded."""
+    """Return the request of the call with this frame, ready to be recorded."""
     try:
         request = request_of(frame, kind)
         request.started = arrived
@@ -184,13 +184,13 @@ def _request(frame: Frame, kind: Any, arrived: float) -> Request:
 
 
 def _note(original: Any, live: Live) -> Any:
-    """Make what stands for `_serialize`: called when a handler has just returned."""
+    """Make the stand-in for `_serialize`, which is called when a handler has just returned."""
 
     def _serialize(self: Any, method: str, version: Any, result: Any) -> Any:
         if live and method == TOOLS_CALL:
             try:
                 frame = _current()
-                # Most often the innermost call is that of the handler.
+                # Most often the innermost call is the handler's.
                 if (
                     frame is not None
                     and (owner := frame[1]) is not None
@@ -218,12 +218,12 @@ def _serializes(_runner: Any, method: str, _version: object = None, _result: obj
 
 
 def _answered(request: Request, result: Mapping[str, Any]) -> None:
-    """Record that the server returned `result`: the client gets it unless it has cancelled."""
+    """Record that the server returned `result`, which the client gets unless it has cancelled."""
     ending: Ending | None = None
     try:
-        if request.cancel_requested.is_set():  # and yet it ran to its end, as in a thread
+        if request.cancel_requested.is_set():  # though it ran to its end, as a thread does
             ending = requests.CANCELLED
-        elif result.get("resultType", "complete") != "complete":  # input_required, extensions'
+        elif result.get("resultType", "complete") != "complete":  # input_required, an extension's
             ending = requests.INTERIM
         elif request.frame is not None:
             if result.get("isError") is not True:
@@ -248,12 +248,12 @@ def _answered(request: Request, result: Mapping[str, Any]) -> None:
 
 
 def _raised(request: Request, error: BaseException) -> None:
-    """Record that the server raised `error`, which the dispatcher makes the answer of."""
+    """Record that the server raised `error`, of which the dispatcher makes the answer."""
     try:
         if errors.is_malformed_request(error):
             request.end(requests.MALFORMED, errors.INVALID_PARAMS)
         elif type(error).__name__ == "ValidationError":
-            # A handler's own: the dispatcher blames the client for it all the same.
+            # A handler's own error, though the dispatcher tells the client that it is the client's.
             request.raised(error, errors.INVALID_PARAMS)
         else:
             request.raised(error, errors.code_of(error))

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     Measure = Callable[[Any], Definition]
 
 CLIENT_SOURCE = "mcp-client"
-"""The source of weights that clients see: of all the servers that they talk to."""
+"""The source of the weights that clients see, of all servers together."""
 
 
 def of_wire(tool: Mapping[str, Any]) -> Definition:
-    """Measure a definition that the server has made, apart from writing it as JSON."""
-    from metertap.weight.definitions import definition  # for whoever looks
+    """Measure a definition as the server writes it, apart from the rest of the message."""
+    from metertap.weight.definitions import definition  # imported when figures are read
 
     text: bytes = importlib.import_module("pydantic_core").to_json(tool)
     return definition(text.decode())
@@ -40,14 +40,14 @@ def of_received(tool: Any) -> Definition:
 
 
 def listed(tools: Mapping[str, Any], measure: Measure, source: str, side: str) -> None:
-    """Note definitions by the tools' names; they are measured when figures are read."""
+    """Note definitions by the tools' names, to be measured when figures are read."""
     if recorder().weighs:
         for name, tool in tools.items():
             recorder().weight(name, source, side).defined_by(measure, tool)
 
 
 def answered(series: ToolSeries, fields: Mapping[str, Any]) -> None:
-    """Record the weight of a server's answer: its texts, as the model gets them."""
+    """Record the weight of a server's answer: its texts, as a model gets them."""
     weight = recorder().weight_of(series)
     if weight is not None and fields.get("content") is not None:
         weight.record(size(weight, fields))
@@ -67,14 +67,14 @@ def received(kind: Kind, fields: Mapping[str, Any]) -> None:
 
 
 def size(weight: WeightSeries, fields: Mapping[str, Any]) -> int:
-    """Return the size of a result that has content, or a mark in its place. Never raises.
+    """Return the size of a result with content, or a mark in its place. Never raises.
 
     Structured content repeats the texts, and counts only if there is no text.
     """
     content = fields["content"]
     if content:
         return weight.size_of_content(content)
-    # The second name is that of mcp 2.x in Python.
+    # The second name is that in mcp 2.x.
     structured = fields.get("structuredContent", fields.get("structured_content"))
     if structured is None:
         return weight.size_of_content(content)

@@ -1,7 +1,7 @@
-"""Function tools of the OpenAI Agents SDK: one function runs them all.
+"""Function tools of the OpenAI Agents SDK, all of which one function runs.
 
-The layers inside it tell what its result does not: the exception that became a text, a time limit
-that ran out, a nested agent that was interrupted.
+The layers inside it note what its result does not tell: the exception that became a text, a time
+limit that ran out, a nested agent that was interrupted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SOURCE = "openai-agents"
 _PLACE = "tool openai-agents"
 
 _BEFORE_THE_TOOL = ("agents.", "asyncio.", "metertap", "wrapt.")
-"""Modules that run before the tool's own code does."""
+"""Modules that run before the tool's own code."""
 
 
 class Functions(Handlers):
@@ -41,7 +41,7 @@ class Functions(Handlers):
         return name
 
     def size_of(self, result: Any) -> int:
-        """Return the size of an output, which newer versions give with what they know of it."""
+        """Return the size of an output, which newer versions return with metadata."""
         if type(result).__name__ == "_FunctionToolInvocationResult":
             result = result.output
         if type(result).__name__ == "ToolOutputText":
@@ -62,7 +62,7 @@ class Functions(Handlers):
         return refusal(error) or Ending.by(error)
 
     def say(self, name: object, ending: Ending) -> None:
-        """Note how the call in progress ends, if it is one of the tool `name`."""
+        """Note how the call in progress ends, if it is of the tool `name`."""
         frame = calls.in_progress()
         if frame is not None and frame[calls.OWNER].name == name:
             self.note(ending)
@@ -103,7 +103,7 @@ def patch_sets(runner: str) -> Sequence[PatchSet]:
 
 
 def _in_progress(*_args: Any) -> Frame | None:
-    """Return the call whose arguments have been validated: `to_call_args(self, data)` is next."""
+    """Return the call whose arguments were validated: `to_call_args(self, data)` is next."""
     return handlers.in_progress()
 
 
@@ -147,7 +147,7 @@ def handled(error: BaseException) -> Ending:
 def refusal(error: BaseException) -> Ending | None:
     """Return the ending of a call whose arguments the SDK refused; None for another `error`.
 
-    The class alone does not tell: an agent that is a tool may raise it for what its own model did.
+    Its class is not enough: an agent that is a tool may raise it because of its own model.
     """
     named = type(error).__name__
     if named == "ModelBehaviorError":
@@ -155,13 +155,13 @@ def refusal(error: BaseException) -> Ending | None:
             module.startswith(_BEFORE_THE_TOOL) and not module.startswith("agents.run")
             for module in modules_of(error)
         )
-    else:  # an MCP server's tool requires what is missing
+    else:  # an MCP server's tool lacks a required argument
         refused = named == "UserError" and _raised_by(error) == "_validate_required_parameters"
     return Ending(outcomes.CALLER_ERROR, named) if refused else None
 
 
 def modules_of(error: BaseException) -> list[str]:
-    """List the modules that `error` passed through, the one that raised it last."""
+    """List the modules that `error` passed; the last one raised it."""
     return [str(frame.f_globals.get("__name__", "")) for frame in _frames(error)]
 
 

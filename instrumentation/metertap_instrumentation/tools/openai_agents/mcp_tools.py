@@ -1,7 +1,7 @@
-"""Tools of MCP servers that an agent uses: a result that the server flagged as an error.
+"""Tools of MCP servers that an agent uses: results that the server flagged as errors.
 
-They are function tools, and counted as such. What the server said of its result (`isError`) is gone
-when the SDK has made an output of it, so the result is looked at where it arrives.
+They are function tools, and counted as such. The SDK's output lacks the flag of a server's result
+(`isError`), so results are looked at where they arrive.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from metertap.patching.tracebacks import hide_frame
 from metertap_instrumentation.tools.openai_agents.functions import handlers
 
 _awaited: ContextVar[bool] = ContextVar("metertap_mcp_tool", default=False)
-"""Whether the next result of a server is that of the tool whose call is in progress."""
+"""Whether the next result of a server belongs to the tool whose call is in progress."""
 
 
 def patch_sets() -> Sequence[PatchSet]:
-    """Return the patches: each kind of server, a program's own too, has its `call_tool`."""
+    """Return the patches: each kind of server, also the program's own, has its `call_tool`."""
     return [
         PatchSet("agents.mcp.util", [Target("MCPUtil.invoke_mcp_tool", invoke)]),
         SubclassesPatchSet("agents.mcp.server", "MCPServer", {"call_tool": call_tool}),
@@ -43,7 +43,7 @@ async def invoke(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 
 
 async def call_tool(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """Look at the result of `server.call_tool(tool_name, arguments)` if a tool asked for it."""
+    """Look at the result of `server.call_tool(tool_name, arguments)` if a tool awaits it."""
     is_ours = _awaited.get()
     token = _awaited.set(False)
     try:
@@ -61,6 +61,6 @@ async def call_tool(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any
 
 
 def is_error(result: Any) -> bool:
-    """Return whether an MCP result is a failure, in the spelling of either version of the SDK."""
+    """Return whether an MCP result is a failure, by the field names of either SDK version."""
     fields = vars(result)
     return bool(fields.get("isError") or fields.get("is_error"))

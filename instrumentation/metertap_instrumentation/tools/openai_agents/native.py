@@ -1,11 +1,11 @@
 """Tools of the OpenAI Agents SDK's own kinds (computer, shell, patches, custom), and unknown ones.
 
-Each kind has a class whose `execute` does all there is to a call: approval, the program's hooks,
-the tool. A call that waits for an approval, or was denied one, did not happen. The time of hooks
-is in that of the call: the tool itself is called in the middle of a function.
+Each kind has a class whose `execute` does a whole call: approval, the program's hooks, the tool. A
+call that waits for an approval, or was denied one, did not happen. The time of hooks is part of the
+call's, since the tool itself is called in the middle of a function.
 
-Of a tool that a model asked for and that the agent has not there is nothing to call, so nothing to
-time. Such calls are counted together, whatever their names: those a model made up.
+If a model calls a tool that the agent does not have, there is nothing to call and nothing to time.
+Such calls are counted together: the model made their names up.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _KINDS = {
     "CustomToolAction": "custom_tool",
     "ApplyPatchAction": "apply_patch_tool",
 }
-"""The classes, and where their calls have the tool."""
+"""The classes, and the argument of each that has the tool."""
 _PLACE = "tool openai-agents"
 _DID_NOT_HAPPEN = Ending(outcomes.INTERIM)
 
@@ -58,14 +58,14 @@ class Native(Handlers):
             super().ended(frame, result)
 
     def returned(self, result: Any) -> Ending | None:
-        """Judge a result: a shell or an editor may say that it failed."""
+        """Return the ending by a result: a shell or an editor may say that it failed."""
         raw = result.raw_item
         if isinstance(raw, dict) and raw.get("status") == "failed":
             return Ending(outcomes.TOOL_ERROR, outcomes.TOOL_ERROR)
         return None
 
     def raising(self, error: BaseException) -> Ending:
-        """Judge an error: what the SDK itself finds wrong is the model's request."""
+        """Return the ending by an error: the SDK's own errors are about the model's request."""
         if type(error).__name__ == "ModelBehaviorError":
             passed = modules_of(error)
             if passed and passed[-1].startswith("agents."):
@@ -74,7 +74,7 @@ class Native(Handlers):
 
     def raised(self, frame: Frame | None, error: BaseException) -> None:
         if frame is not None:
-            frame[NOTE] = None  # an error that became a text, and was raised after all
+            frame[NOTE] = None  # an error that became a text, but was raised after all
         super().raised(frame, error)
 
 
@@ -106,7 +106,7 @@ def patch_sets() -> Sequence[PatchSet]:
 
 
 def _failed(error: BaseException) -> None:
-    """Note the error that `format_shell_error(error)` makes a text of."""
+    """Note the error that `format_shell_error(error)` turns into a text."""
     handlers.note(Ending(outcomes.TOOL_ERROR, outcomes.error_type(error)))
 
 
@@ -116,7 +116,7 @@ def _denied(*_args: Any, **_kwargs: Any) -> None:
 
 
 def _not_found(_note: Any, error: BaseException) -> None:
-    """Count a tool that `process_model_response(…)` does not find, and ends the run for."""
+    """Count a tool that `process_model_response(…)` does not find, which ends the run."""
     if type(error).__name__ == "ModelBehaviorError":
         _count(1, "ModelBehaviorError")
 
@@ -130,5 +130,5 @@ def _count(times: int, error_type: str) -> None:
     if is_enabled() and times:
         series = recorder().other_tool(SOURCE)
         for _ in range(times):
-            # A duration of zero: a call without one would be in the document, and in no histogram.
+            # A duration of zero, since a call without one would be in no histogram.
             recorder().record_tool(series, outcomes.CALLER_ERROR, error_type, 0.0)

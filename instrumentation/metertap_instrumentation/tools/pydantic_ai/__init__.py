@@ -1,17 +1,17 @@
-"""pydantic-ai: every call of a tool that an agent makes, whatever toolset has the tool.
+"""pydantic-ai: every call of a tool by an agent, whatever toolset the tool is in.
 
-All ways to run an agent end in its `ToolManager`: `run`, `run_sync`, `run_stream`, `iter`, realtime
-sessions; calls one after the other and at the same time. There a call has the name that the model
-knows, after toolsets that prefix or rename, and toolsets in toolsets are still one call. It is
-checked by `validate_tool_call` and run by `execute_tool_call`; before 1.63 both are `handle_call`.
+All ways to run an agent use its `ToolManager`: `run`, `run_sync`, `run_stream`, `iter`, realtime
+sessions; for calls in turn and at the same time. There a call has the name that the model knows,
+after toolsets have prefixed or renamed it, and toolsets in toolsets make one call. It is checked by
+`validate_tool_call` and run by `execute_tool_call`; before 1.63, `handle_call` does both.
 
 What the model is told (to try again, or of a failure) is the tool's failure if it came out of the
 tool, and the caller's error if the call never got that far. Deferrals and approvals that a tool
-asks for are no failures; when such a call is approved, the tool runs again, which is a call too.
+requests are no failures; after an approval the tool runs again, which is another call.
 
-Not seen: output functions, which make the answer of a run and may be called for each part of it
-that arrives; tools that the provider of the model runs, or the program itself; those whose
-definition asks for an approval, until they are approved; a toolset that is called without an agent.
+Not seen: output functions, which make the answer of a run and may be called for each part of it;
+tools that the model's provider runs, or the program itself; tools whose definition requires an
+approval, before it is given; a toolset that is called without an agent.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _patch_sets(version: Version) -> Sequence[PatchSet]:
     if version < (1, 63):
         whole = WholeCalls()
         targets = [coroutine_method("ToolManager.handle_call", whole)]
-        # Which all tools of an agent are in: called when the arguments have been validated.
+        # The toolset of all of an agent's tools, called when the arguments are validated.
         called = coroutine_method("CombinedToolset.call_tool", HandlerTime(whole))
         sets = [PatchSet("pydantic_ai.toolsets.combined", [called])]
     else:
@@ -39,7 +39,7 @@ def _patch_sets(version: Version) -> Sequence[PatchSet]:
         targets = [
             stand_in("ToolManager.validate_tool_call", validate),
             coroutine_method("ToolManager.execute_tool_call", made),
-            # Without the hooks of the agent's capabilities, tracing among them.
+            # Without the hooks of the agent's capabilities, such as tracing.
             coroutine_method("ToolManager._raw_execute", HandlerTime(made), optional=True),
         ]
     module = "pydantic_ai._tool_manager" if version < (1, 78) else "pydantic_ai.tool_manager"

@@ -1,6 +1,6 @@
 """The outcome of a tool call that raised: the framework's own exceptions, and their causes.
 
-What raised an exception is told by the functions that it passed: toolsets run tools in `call_tool`.
+Functions that an exception passed tell what raised it: toolsets run tools in `call_tool`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from metertap import outcomes
 from metertap.outcomes import Ending
 
 _RUN = "call_tool"
-# Exceptions by which the model is told, and what a tool raises to have it told.
+# Exceptions that tell the model something, and those that a tool raises for it.
 _TOLD = ("ToolRetryError", "ToolFailedError")
 _TELLING = ("ModelRetry", "ToolFailed")
 
 
 def of_run(error: BaseException) -> Ending:
-    """Return the ending of a call that got as far as its tool."""
+    """Return the ending of a call that reached its tool."""
     if _is(error, "CallDeferred", "ApprovalRequired"):
         return Ending(outcomes.INTERIM)
     cause = behind(error)
@@ -27,7 +27,7 @@ def of_run(error: BaseException) -> Ending:
         return Ending(outcomes.TIMEOUT, TimeoutError.__qualname__)
     if cause is not error or _is(error, *_TOLD, *_TELLING):
         return Ending(outcomes.TOOL_ERROR, outcomes.error_type(cause))
-    if _is(error, "RunCancelled") and not outcomes.is_timeout(error):  # of an agent in the tool
+    if _is(error, "RunCancelled") and not outcomes.is_timeout(error):  # of an agent inside the tool
         return Ending(outcomes.CANCELLED, outcomes.error_type(error))
     return Ending.by(error)
 
@@ -35,13 +35,13 @@ def of_run(error: BaseException) -> Ending:
 def of_refusal(error: BaseException) -> Ending:
     """Return the ending of a call that was refused.
 
-    It is the caller's fault (no such tool, or not with such arguments), unless `error` is a
-    validator's or a hook's own.
+    It is the caller's fault (no such tool, or wrong arguments), unless `error` comes from a
+    validator or a hook.
     """
     cause = behind(error)
     if _is(cause, "ModelRetry"):
         return Ending(outcomes.CALLER_ERROR, "ModelRetry")
-    if _is(cause, "ToolRetryError"):  # made without its cause: errors of validation are a list
+    if _is(cause, "ToolRetryError"):  # without a cause: validation errors are a list
         found: Any = cause
         listed = isinstance(found.tool_retry.content, list)
         return Ending(outcomes.CALLER_ERROR, "ValidationError" if listed else "ModelRetry")
@@ -51,7 +51,7 @@ def of_refusal(error: BaseException) -> Ending:
 
 
 def of_whole(error: BaseException) -> Ending:
-    """Return the ending of a call that was refused or got as far as its tool."""
+    """Return the ending of a call that was refused, or reached its tool."""
     cause = behind(error)
     if came_out_of_tool(cause) or outcomes.is_cancellation(error):
         return of_run(error)
@@ -73,13 +73,13 @@ def came_out_of_tool(error: BaseException) -> bool:
 
 
 def _is_of_time_limit(retry: BaseException) -> bool:
-    # The toolset's limit. A tool that gives up for a timeout of its own says so further in.
+    # The toolset's limit. A tool with a timeout of its own raises further inside.
     *_, last = ("", *_passed(retry))
     return last == _RUN and isinstance(retry.__context__, TimeoutError)
 
 
 def _passed(error: BaseException) -> Iterator[str]:
-    """Give the names of the functions that `error` passed, up to the one that raised it."""
+    """Yield the names of the functions that `error` passed, up to the one that raised it."""
     traceback = error.__traceback__
     while traceback is not None:
         yield traceback.tb_frame.f_code.co_name
@@ -87,7 +87,7 @@ def _passed(error: BaseException) -> Iterator[str]:
 
 
 def _is(error: BaseException, *names: str) -> bool:
-    """Return whether `error` is of one of these classes, of which old versions lack some."""
+    """Return whether `error` is of one of these classes, some of which old versions lack."""
     exceptions = importlib.import_module("pydantic_ai.exceptions")
     return isinstance(error, tuple(getattr(exceptions, name, ()) for name in names))
 

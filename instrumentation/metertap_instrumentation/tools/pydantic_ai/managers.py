@@ -1,4 +1,4 @@
-"""The methods of `ToolManager` that calls pass: which tool it is, and what is refused."""
+"""The methods of `ToolManager` that calls pass: the tool's name, and refusals."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _PLACE = f"tool {SOURCE}"
 
 
 class _OfManager(Handlers):
-    """Calls that a `ToolManager` makes, which knows all tools of its agent."""
+    """Calls by a `ToolManager`, which knows all tools of its agent."""
 
     source = SOURCE
 
     def size_of(self, result: Any) -> int:
-        """Return the size of a result; `ToolReturn` has more than the model gets as such."""
+        """Return the size of a result; a `ToolReturn` has more than the model gets."""
         if type(result).__name__ == "ToolReturn":
             result = result.return_value
         return of_value(result)
@@ -43,10 +43,10 @@ class _OfManager(Handlers):
 
 
 class Calls(_OfManager):
-    """Calls of `execute_tool_call(validated)`, which only gets what was not refused."""
+    """Calls of `execute_tool_call(validated)`, without those that were refused."""
 
     def name_of(self, _instance: Any, args: Any, kwargs: Any) -> str | None:
-        """Name the tool as the model knows it."""
+        """Return the tool's name as the model knows it."""
         validated = args[0] if args else kwargs["validated"]
         if not validated.args_valid or validated.tool.tool_def.kind == "output":
             return None
@@ -54,7 +54,7 @@ class Calls(_OfManager):
         return name
 
     def raising(self, error: BaseException) -> Ending:
-        """Judge a call by what is behind `error`."""
+        """Return the ending by the exception behind `error`."""
         return endings.of_run(error)
 
 
@@ -62,11 +62,11 @@ class WholeCalls(_OfManager):
     """Calls of `handle_call(call)`, which in old versions refuses and runs."""
 
     def name_of(self, instance: Any, args: Any, kwargs: Any) -> str | None:
-        """Name the tool, if there is such a one."""
+        """Return the tool's name, if it exists."""
         return label(instance.tools or {}, args[0] if args else kwargs["call"])
 
     def raising(self, error: BaseException) -> Ending:
-        """Judge a call by what is behind `error`, and by whether that came out of the tool."""
+        """Return the ending by the exception behind `error`, and by whether the tool raised it."""
         return endings.of_whole(error)
 
 
@@ -92,7 +92,7 @@ _VALIDATE = """
 
 
 def validate(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """Count calls that `validate_tool_call(call)` refuses: they end there."""
+    """Count calls that `validate_tool_call(call)` refuses, which end there."""
     return shaped(
         method,
         _VALIDATE,
@@ -107,7 +107,7 @@ def validate(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
 
 def label(tools: Any, call: Any) -> str | None:
-    """Name the tool that `call` is of, `_OTHER` if `tools` has none such; None for output."""
+    """Return the name of the tool of `call`, `_OTHER` if `tools` lacks it; None for output."""
     name: str = call.tool_name
     tool = tools.get(name)
     if tool is None:
