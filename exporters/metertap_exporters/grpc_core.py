@@ -1,4 +1,4 @@
-"""What the core of gRPC, which is written in C, writes to the program's stderr by itself."""
+"""The messages that gRPC's core, written in C, prints on the program's stderr."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _VERBOSITY = "GRPC_VERBOSITY"
 
 @contextmanager
 def tells_errors_alone() -> Iterator[None]:
-    """Have the core write errors alone, where gRPC is imported first in this block.
+    """Have the core print only errors, if gRPC is first imported in this block.
 
-    By itself it also writes what a server gives as the reason of its end, as often as that comes,
-    with line ends and control characters. Who has set its verbosity, or has gRPC already, keeps it.
+    By default it also prints a server's reason for ending, each time that one comes, with line ends
+    and control characters. A verbosity that is set, or an earlier import, is left as it is.
     """
     if "grpc" in sys.modules or _VERBOSITY in os.environ:
         yield
         return
-    os.environ[_VERBOSITY] = "ERROR"  # it is read once
+    os.environ[_VERBOSITY] = "ERROR"  # gRPC reads it once
     try:
         yield
     finally:

@@ -1,8 +1,8 @@
-"""Exports over gRPC that stand still while the program forks.
+"""Exports over gRPC that pause while the program forks.
 
-The core of gRPC, which is written in C, lets a process fork only when it has nothing to do. With a
-collector that ends each connection it connects again and again as long as an export waits, so the
-program would stand in `os.fork()` for as long.
+gRPC's core, written in C, lets a process fork only when it is idle. If a collector ends each
+connection, the core connects again and again as long as an export waits, and `os.fork()` would wait
+as long.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from metertap import locks, state
 from metertap.otel import sdk
 
 _PATIENCE_SECONDS = 0.2
-"""How long an export in progress may take at a fork. One that takes longer is given up."""
+"""How long, in seconds, a fork waits for an export in progress before that is given up."""
 _END_SECONDS = 1.0
-"""The longest that the end of one is waited for."""
+"""The longest, in seconds, that a fork waits for the end of one that is given up."""
 
 
 class Pause:
-    """The right to export: whoever exports holds it, and whoever forks."""
+    """The right to export, held by an exporting thread, or by one that forks."""
 
     def __init__(self, exporter: object) -> None:
         self.exporting = locks.lock()
@@ -30,21 +30,21 @@ class Pause:
         self._nobody_forks.set()
         self._was_cut_off = False
         self._forking = threading.local()
-        """Whether this thread forks, and holds it for that."""
+        """Whether this thread holds it for a fork."""
         _pauses.add(self)
 
     def wait(self) -> None:
-        """Wait until nobody forks: who exports again and again would be before who forks."""
+        """Wait until no thread forks: repeated exports would otherwise always come first."""
         self._nobody_forks.wait(_PATIENCE_SECONDS + _END_SECONDS)
 
     def resume(self) -> None:
-        """Connect again, before an export, if the last one was given up. Its errors pass."""
+        """Connect again before an export, if the last one was given up. Its errors pass."""
         if self._was_cut_off:
             self._was_cut_off = False
             sdk.connect_again(self._exporter)
 
     def begin(self) -> None:
-        """Let nothing be exported until `end`."""
+        """Let no export begin until `end`."""
         self._nobody_forks.clear()
         held = self.exporting.acquire(timeout=_PATIENCE_SECONDS)
         if not held and sdk.cut_off(self._exporter):
@@ -53,7 +53,7 @@ class Pause:
         self._forking.holds = held
 
     def end(self) -> None:
-        """Let exports go on in the process that has forked."""
+        """Let exports go on in the parent process."""
         self._nobody_forks.set()
         if getattr(self._forking, "holds", False):
             self._forking.holds = False

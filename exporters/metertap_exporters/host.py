@@ -1,4 +1,4 @@
-"""Facts about the process that views show and no recorder knows."""
+"""Facts about the process that views show and the recorder does not know."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ class Host(Protocol):
     """The measured process. All methods may be called from any thread."""
 
     def service(self) -> Mapping[str, str]:
-        """Return the program's identity: `name`, `instance_id` and, where known, `version`."""
+        """Return the program's identity: `name`, `instance_id` and, if known, `version`."""
 
     def diagnosis(self) -> Mapping[str, Any]:
         """Return what `metertap doctor` shows."""
 
     def alerts(self) -> list[dict[str, Any]] | None:
-        """Return the alerts that are pending or firing; None where none are configured."""
+        """Return alerts that are pending or firing; None if none are configured."""
 
     def where_prometheus_is(self) -> str | None:
         """Return advice for a Prometheus that scrapes the JSON endpoint; None without any."""
 
     def opens_at_once(self, endpoint: Endpoint) -> bool:
-        """Return whether `endpoint` is to listen before anything is measured."""
+        """Return whether `endpoint` is to listen before the first measurement."""
 
     def settled(self, endpoint: Endpoint) -> None:
         """Note that `endpoint` listens now, or cannot."""
 
     def note(self, text: str) -> None:
-        """Keep a decision that `metertap doctor` shows."""
+        """Keep a decision for `metertap doctor`."""
 
 
 class NoHost:
-    """The process as a view sees it that the SDK made by name, before `instrument()` is called."""
+    """The host of a view that the SDK made by name, before `instrument()` is called."""
 
     def service(self) -> Mapping[str, str]:
         """Return the program's identity."""
@@ -49,7 +49,7 @@ class NoHost:
         return {}
 
     def alerts(self) -> list[dict[str, Any]] | None:
-        """Return None: nobody evaluates alerts."""
+        """Return None: no alerts are evaluated."""
         return None
 
     def where_prometheus_is(self) -> str | None:
@@ -57,7 +57,7 @@ class NoHost:
         return None
 
     def opens_at_once(self, endpoint: Endpoint) -> bool:
-        """Return False: the host that comes says so."""
+        """Return False: the later host decides."""
         return False
 
     def settled(self, endpoint: Endpoint) -> None:

@@ -1,4 +1,4 @@
-"""Metric readers that collect when they are asked to: the common part of JSON and Prometheus."""
+"""Metric readers that collect on demand: the common part of JSON and Prometheus."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class OnDemandReader(MetricReader):
-    """A reader that collects on demand, and the endpoint that it has if the SDK made it by name."""
+    """A reader that collects on demand, with an endpoint if the SDK made it by name."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(**sdk.series_limits(settings.series_limit))
@@ -32,8 +32,8 @@ class OnDemandReader(MetricReader):
         self._endpoint: Endpoint | None = None
 
     def _collected(self, variable: ContextVar[T], value: T) -> MetricsData | None:
-        """Collect now, with a context variable set; None where there is nothing."""
-        # One at a time: two requests would otherwise read each other's collection.
+        """Collect now, with a context variable set; None if there is nothing."""
+        # One at a time: two requests would otherwise get each other's data.
         with self._collecting:
             self._latest = None
             if sdk.is_attached(self):
@@ -52,13 +52,13 @@ class OnDemandReader(MetricReader):
         self._latest = metrics_data
 
     def _open(self, endpoint: Endpoint, settings: Settings) -> None:
-        """Open `endpoint` with the first record, until the provider that made this reader ends."""
+        """Open `endpoint` with the first record, until this reader's provider ends."""
         self._endpoint = endpoint
         if settings.enabled:
             state.recorder().on_activity(endpoint.start)
 
     def shutdown(self, timeout_millis: float = 30_000, **_kwargs: Any) -> None:
-        """Close the endpoint, if it has one: the provider ends."""
+        """Close the endpoint, if it has one, since the provider ends."""
         if self._endpoint is not None:
             state.recorder().forget_activity_callback(self._endpoint.start)
             self._endpoint.stop()
@@ -74,10 +74,10 @@ def settings_with(label: str, host: str | None, port: int | None) -> Settings:
 def of_all_workers(
     group: WorkerGroup | None, endpoint: Endpoint, sections: Sequence[str], place: str
 ) -> Gathered | None:
-    """Gather what all workers have; None where this process has nobody to answer for.
+    """Ask all workers for their sections; None if this process answers for itself alone.
 
-    Faults of ours are counted at `place`. Raises `HasLeft` where the counts of this process would
-    seem to be those of all.
+    Faults are counted at `place`. Raises `HasLeft` if the counts of this process could be mistaken
+    for those of all.
     """
     if group is None:
         return None

@@ -1,6 +1,6 @@
 """OTLP by the standard variables, over HTTP or gRPC: the reader that exports periodically.
 
-The exporters are OpenTelemetry's own. `metertap_exporters.otlp_delivery` stands around them.
+The exporters are OpenTelemetry's own, inside a `metertap_exporters.otlp_delivery.Delivery`.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from metertap_exporters import grpc_core
 from metertap_exporters.otlp_delivery import Delivery, quiet
 
 INTERVAL_SECONDS = 5.0
-"""Time between two exports where nobody set one."""
+"""Seconds between two exports, unless the operator sets another interval."""
 FIRST_SECONDS = 1.0
-"""Time from the first tool or cache to the first export."""
+"""Seconds from the first tool or cache to the first export."""
 
 
 class OtlpReader(PeriodicExportingMetricReader):
     """A periodic reader that exports OTLP; its shutdown is short and may be repeated.
 
-    Unless the operator set an interval (`OTEL_METRIC_EXPORT_INTERVAL`), it exports every
-    `INTERVAL_SECONDS`, and first of all `FIRST_SECONDS` after the first tool or cache is seen. That
-    bounds what a process loses that ends without notice.
+    Unless the operator sets an interval (`OTEL_METRIC_EXPORT_INTERVAL`), it exports every
+    `INTERVAL_SECONDS`, and `FIRST_SECONDS` after the first tool or cache. That limits what is lost
+    with a process that ends without notice.
     """
 
     def __init__(self, delivery: Delivery, settings: Settings) -> None:
-        # The base class has a thread of its own unless the interval is infinite. That one knows
-        # no first export, and outlives every reader in the child of a fork.
+        # Unless the interval is infinite, the base class starts a thread of its own, which knows no
+        # first export, and outlives every reader in a forked child.
         super().__init__(delivery, math.inf, **sdk.series_limits(settings.series_limit))
         self.delivery = delivery
         self._interval = settings.export_interval_seconds or INTERVAL_SECONDS
         self._changed = locks.event()
         self._closed = False
         self._thread = threads.Thread(target=self._run, name="metertap-otlp", daemon=True)
-        with suppress(RuntimeError):  # Python 3.12 starts none while it ends
+        with suppress(RuntimeError):  # no thread can start while Python 3.12 finalises
             self._thread.start()
         if settings.export_interval_seconds is None:
             state.recorder().on_activity(self._changed.set)
 
     def force_flush(self, timeout_millis: float = 500) -> bool:
-        """Export now. Returns after `timeout_millis` at most, and says whether it was enough."""
+        """Export now. Returns after `timeout_millis` at most; True if that was long enough."""
         flushed = threading.Event()
 
         def flush() -> None:
@@ -66,7 +66,7 @@ class OtlpReader(PeriodicExportingMetricReader):
     def shutdown(self, timeout_millis: float = 500, **kwargs: Any) -> None:
         """Export once more, for at most `timeout_millis`, and end.
 
-        May be repeated, also while it is under way: each call returns when that export is done.
+        May be repeated, also at the same time: each call returns when that export is done.
         """
         was_closed = self._closed
         self._close()
@@ -78,15 +78,15 @@ class OtlpReader(PeriodicExportingMetricReader):
         self._thread.join(timeout_millis / 1000)
         if self._thread.is_alive():
             self.delivery.tell_if_late()
-            # Shut down, an exporter gives up what it is at. None can start while Python 3.12 ends;
-            # then its thread ends with the process.
+            # Shut down, an exporter gives up its export. If no thread can start, since Python 3.12
+            # finalises, the exporter's thread ends with the process.
             with suppress(RuntimeError):
                 threads.Thread(
                     target=self._shut_down, name="metertap-otlp-shutdown", daemon=True
                 ).start()
 
     def _shut_down(self) -> None:
-        """Shut down the exporter, in a thread of ours: it may hang."""
+        """Shut the exporter down, in a thread of metertap, since it may hang."""
         with faults.guarded("otlp"), quiet():
             super().shutdown(timeout_millis=0)
 
@@ -121,7 +121,7 @@ class OtlpReader(PeriodicExportingMetricReader):
 def otlp_reader(settings: Settings) -> OtlpReader:
     """Make a reader that exports by the protocol of the settings, `http/protobuf` or `grpc`.
 
-    Raises ModuleNotFoundError where the exporter of that protocol is not installed.
+    Raises ModuleNotFoundError if the exporter of that protocol is not installed.
     """
     exporter: MetricExporter
     if settings.otlp_protocol == "grpc":

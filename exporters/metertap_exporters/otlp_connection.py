@@ -1,8 +1,8 @@
-"""Connections to a collector over HTTP that end in time, and touch no descriptor of the program.
+"""HTTP connections to a collector that end in time, and use no descriptor of the program.
 
-A timeout of `requests` is one for each read, so that whoever goes on sending is never late. And a
+A timeout of `requests` is for each read, so a collector that goes on sending is never late. And a
 connection stays open between two exports: a program that closes all descriptors (a daemon, a
-sandbox) may have a file or a connection of its own under that number afterwards.
+sandbox) may then have a file or connection of its own under that number.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from metertap import locks, threads
 from metertap.descriptors import identity, leave
 
 _MOST_STATUSES = 10
-"""The most status lines of an answer: `100 Continue` may come before the one that counts."""
+"""The most status lines of an answer: `100 Continue` may come before the final one."""
 
 
 class Adapter(HTTPAdapter):
-    """Connections of which the newest is known. They are made and used one after the other."""
+    """Connections that are made and used one after the other; the newest is known."""
 
     newest: _Connection | None = None
 
@@ -40,7 +40,7 @@ class Adapter(HTTPAdapter):
         return manager
 
     def _follow(self, manager: Any) -> None:
-        """Have a manager make connections that are known here, of each kind that it makes."""
+        """Have a manager make connections that are known here, of each kind that it uses."""
         manager.pool_classes_by_scheme = {
             scheme: type(
                 pool.__name__,
@@ -58,7 +58,7 @@ class Adapter(HTTPAdapter):
 
     @contextmanager
     def limited(self, seconds: float) -> Iterator[None]:
-        """Cut the exchange in the body once it has taken so long."""
+        """Cut the exchange in the block after so many seconds."""
         if self.newest is not None and self.newest.is_gone():
             self.newest.close()  # a new one is made
         ended = locks.event()
@@ -67,7 +67,7 @@ class Adapter(HTTPAdapter):
             if not ended.wait(seconds) and self.newest is not None:
                 self.newest.cut()
 
-        with suppress(RuntimeError):  # Python 3.12 starts none while it ends
+        with suppress(RuntimeError):  # no thread can start while Python 3.12 finalises
             threads.Thread(target=watch, name="metertap-otlp-limit", daemon=True).start()
         try:
             yield
@@ -76,9 +76,9 @@ class Adapter(HTTPAdapter):
 
 
 class _Answer(http.client.HTTPResponse):
-    """An answer that is announced a few times at most.
+    """An answer with a limited number of status lines.
 
-    By itself it reads as many `100 Continue` as are sent, which takes a processor.
+    The base class would read as many `100 Continue` as are sent, which may take a whole processor.
     """
 
     _statuses = 0
@@ -92,12 +92,12 @@ class _Answer(http.client.HTTPResponse):
 
 
 class _Connection(HTTPConnection):
-    """A connection that another thread may cut, and that knows whether the program closed it."""
+    """A connection that another thread may cut, and that knows if the program has closed it."""
 
     adapter: Adapter
     response_class = _Answer
     _identity: tuple[int, int] | None = None
-    """That of its socket; None until it is connected."""
+    """The identity of its socket; None until it is connected."""
 
     def connect(self) -> None:
         self.adapter.newest, self._identity = self, None
@@ -106,7 +106,7 @@ class _Connection(HTTPConnection):
             self._identity = identity(self.sock.fileno())
 
     def is_gone(self) -> bool:
-        """Return whether the program has closed it: its number is nobody's, or the program's."""
+        """Return whether the program has closed it: the number is unused, or the program's own."""
         connected, known = self.sock, self._identity
         return connected is not None and known is not None and identity(connected.fileno()) != known
 
@@ -117,9 +117,9 @@ class _Connection(HTTPConnection):
         super().close()
 
     def cut(self) -> None:
-        """End the exchange, however far it is."""
+        """End the exchange at once."""
         connected: Any = self.sock
         if connected is not None and not self.is_gone():
             with suppress(Exception):  # it has ended meanwhile
-                # Not the method of SSLSocket: what its thread writes then would go out in clear.
+                # Not the method of SSLSocket: its thread's next write would go out unencrypted.
                 socket.socket.shutdown(connected, socket.SHUT_RDWR)

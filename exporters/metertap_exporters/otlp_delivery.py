@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from metertap_exporters.grpc_fork import Pause
 
 _ALIKE = ExponentialBucketHistogramAggregation(max_size=1600, max_scale=6)
-"""Exponential histograms with the same bounds in each process: 64 buckets to a doubling.
+"""Exponential histograms with the same bounds in all processes: 64 buckets to a doubling.
 
-By itself the SDK starts with finer buckets and widens them as values come, each process to another
-width. A store that adds buckets up by their bounds then has percentiles that are off by more than
-ten percent.
+By default, the SDK begins with finer buckets and widens them as values come, in each process to
+another width. A store that adds such buckets up has percentiles that are wrong by more than ten
+percent.
 """
 _HEADERS_LOGGER = "opentelemetry.util.re"
-"""The logger of what reads `OTEL_EXPORTER_OTLP_HEADERS`, and quotes what it cannot read."""
+"""The logger of the parser of `OTEL_EXPORTER_OTLP_HEADERS`, which quotes what it cannot read."""
 _LOGGERS = (
     _HEADERS_LOGGER,
     "opentelemetry.exporter.otlp.proto.http.metric_exporter",
@@ -45,16 +45,16 @@ _LOGGERS = (
     "opentelemetry.sdk.metrics._internal.export",
 )
 _MOST_SAID = 200
-"""The most characters of what a collector says that are shown."""
+"""The most characters that are shown of a collector's message."""
 _LATE_SECONDS = 30.0
-"""An export that takes longer is a problem: the exporters try for ten seconds."""
+"""An export that takes longer is a problem, since the exporters try for ten seconds."""
 
 
 class Delivery(MetricExporter):
     """An exporter that warns once of a failure, and remembers whether anything was delivered."""
 
     def __init__(self, inner: MetricExporter, protocol: str, pause: Pause | None = None) -> None:
-        # An exporter's preferences are attributes that the SDK itself reads from outside.
+        # An exporter's preferences are private attributes, which the SDK itself reads.
         super().__init__(
             preferred_temporality=inner._preferred_temporality,
             preferred_aggregation=_alike(inner._preferred_aggregation),
@@ -65,9 +65,9 @@ class Delivery(MetricExporter):
         self._discards = False
         self._failing = False
         self._refused: str | None = None
-        """What the collector said of the newest collection, if it did not take all of that."""
+        """The collector's message on the newest collection, if it refused a part or warned."""
         self._since: float | None = None
-        """The time by the monotonic clock at which the export in progress began."""
+        """When the export in progress began, by the monotonic clock."""
         self.pause = pause
         self._exporting = locks.lock() if pause is None else pause.exporting
         self._telling = locks.lock()
@@ -83,7 +83,7 @@ class Delivery(MetricExporter):
             if self._discards:
                 return MetricExportResult.SUCCESS
             self._since, self._refused = time.monotonic(), None
-            # An exporter raises, too, where its time is over between two tries: not delivered.
+            # An exporter also raises if its time is over between two tries: not delivered, then.
             with suppress(Exception), quiet():
                 if self.pause is not None:
                     self.pause.resume()
@@ -96,7 +96,7 @@ class Delivery(MetricExporter):
 
     @property
     def problem(self) -> str | None:
-        """Return the problem of the newest export, if it has one."""
+        """The problem of the newest export, if there is one."""
         since = self._since
         if since is not None and (seconds := time.monotonic() - since) > _LATE_SECONDS:
             return f"an export by {self.protocol} has taken {seconds:.0f} s so far"
@@ -105,7 +105,7 @@ class Delivery(MetricExporter):
         return self._refused
 
     def heard(self, answer: ExportMetricsServiceResponse) -> None:
-        """Note what a collector says of data points that it refuses, or of what it took."""
+        """Note what a collector answers: that it refused data points, or a warning."""
         with faults.guarded("otlp.heard"):
             found = answer.partial_success
             said = printable(found.error_message[:_MOST_SAID])
@@ -119,7 +119,7 @@ class Delivery(MetricExporter):
             faults.warn_once("otlp.refused", "OTLP: %s; told once", self._refused)
 
     def _tell(self, *, failing: bool) -> None:
-        """Warn where a failure begins and where it ends."""
+        """Warn when failures begin, and when they end."""
         with self._telling:
             changed, self._failing = failing != self._failing, failing
         if not changed or self._discards:
@@ -136,8 +136,8 @@ class Delivery(MetricExporter):
     def settle(self, timeout_seconds: float) -> bool:
         """Return whether anything was delivered; if nothing was, discard all later exports.
 
-        Waits for an export in progress, `timeout_seconds` at most. One that lasts longer will not
-        be delivered.
+        Waits for an export in progress, for `timeout_seconds` at most; a longer one will not be
+        delivered.
         """
         ended = self._exporting.acquire(timeout=timeout_seconds)
         if not self.delivered:
@@ -147,7 +147,7 @@ class Delivery(MetricExporter):
         return self.delivered
 
     def tell_if_late(self) -> None:
-        """Warn of an export that is still in progress, after all the time that it was given."""
+        """Warn of an export that is still in progress after all of its time."""
         if self._exporting.locked():
             self._tell(failing=True)
 
@@ -164,7 +164,7 @@ class Delivery(MetricExporter):
 
 
 def _alike(aggregations: dict[type, Aggregation] | None) -> dict[type, Aggregation]:
-    """Return an exporter's aggregations, exponential ones with bounds that processes share."""
+    """Return an exporter's aggregations, with common bounds for exponential ones."""
     return {
         instrument: _ALIKE
         if isinstance(aggregation, ExponentialBucketHistogramAggregation)
@@ -174,9 +174,9 @@ def _alike(aggregations: dict[type, Aggregation] | None) -> dict[type, Aggregati
 
 
 class _ThisThread(logging.Filter):
-    """A filter that drops what the exporters log in threads that are exporting for metertap.
+    """A filter that drops what exporters log in threads that export for metertap.
 
-    Of headers that cannot be read it lets the message through, and none of them.
+    A message about headers that cannot be read passes, without the headers.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP session of an OTLP exporter, which takes from an answer what an exporter needs."""
+"""The HTTP session of an OTLP exporter, which also reads what a collector answers."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _PROVIDERS = (
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_METRICS_CREDENTIAL_PROVIDER",
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
 )
-"""Variables by which an operator names a session of another kind."""
+"""Variables by which an operator chooses another kind of session."""
 _MOST_BYTES = 64 * 1024
-"""The longest body that is read: of a longer one the connection is closed instead."""
+"""The longest body that is read; with a longer one, the connection is closed."""
 _LONGEST_SECONDS = 15.0
-"""The longest that an exchange may take where the exporter does not say how long."""
+"""The longest, in seconds, for an exchange for which the exporter sets no timeout."""
 
 _PROTOBUF = "application/x-protobuf"
 _GZIP = 16 + zlib.MAX_WBITS
 
 
 def _credentials_in_its_address(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Send what the operator wrote into the endpoint, and no password of `~/.netrc`.
+    """Send the credentials in the endpoint's address, and never a password of `~/.netrc`.
 
-    requests takes one from there where nobody says how a request is authorised, also in place of a
-    header that was set.
+    requests takes one from there if a request has no authorisation of its own, even in place of a
+    header.
     """
     user, password = get_auth_from_url(request.url or "")
     return HTTPBasicAuth(user, password)(request) if user or password else request
@@ -44,11 +44,11 @@ def _credentials_in_its_address(request: requests.PreparedRequest) -> requests.P
 class Session(requests.Session):
     """A session that follows no redirect, and keeps no body.
 
-    What a collector says in it is given to `heard`. Whatever it sends, no exchange takes longer
-    than the exporter's timeout.
+    A collector's message in the body is passed to `heard`. Whatever is sent, no exchange takes
+    longer than the exporter's timeout.
 
-    By itself it would unpack any answer into memory, whatever its length. A redirect is an error
-    here, since nothing was delivered; exporters take each status below 400 for a success.
+    The base class would unpack any answer into memory, whatever its length. A redirect is an error
+    here, since nothing was delivered: exporters take each status below 400 for success.
     """
 
     heard: Callable[[ExportMetricsServiceResponse], None] | None = None
@@ -67,8 +67,8 @@ class Session(requests.Session):
         seconds = timeout if isinstance(timeout, int | float) else _LONGEST_SECONDS
         with self._adapter.limited(seconds):
             response = super().send(request, **options)
-            with suppress(Exception):  # the status was read, which says what became of the request
-                # A connection whose answer was read to its end serves the next request, too.
+            with suppress(Exception):  # the status was read, which decides about the request
+                # A connection whose answer was read to its end can be used again.
                 body = response.raw.read(_MOST_BYTES, decode_content=False)
                 self._hear(body, response)
             response._content = b""
@@ -78,7 +78,7 @@ class Session(requests.Session):
         return response
 
     def _hear(self, body: bytes, response: requests.Response) -> None:
-        """Read what is no longer than that, also once it is unpacked. Raises for what is none."""
+        """Pass a body on, unless it is too long, also once unpacked. Raises for a malformed one."""
         is_ours = response.headers.get("Content-Type", "").startswith(_PROTOBUF)
         if self.heard is None or not is_ours or response.status_code != requests.codes.ok:
             return
@@ -88,5 +88,5 @@ class Session(requests.Session):
 
 
 def new_session() -> Session | None:
-    """Return a session for an exporter; None where the operator names one."""
+    """Return a session for an exporter; None if the operator chooses one."""
     return None if any(map(os.environ.get, _PROVIDERS)) else Session()

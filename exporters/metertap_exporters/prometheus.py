@@ -1,4 +1,4 @@
-"""The Prometheus exporter: what the meter provider collects, and the views beside it."""
+"""The Prometheus exporter: the meter provider's metrics, and metertap's views beside them."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ if TYPE_CHECKING:
 
 
 class PrometheusScrapeReader(OnDemandReader):
-    """A reader that collects when it is asked to, every metric cumulative."""
+    """A reader that collects on demand, with every metric cumulative."""
 
     exports_prometheus = True
 
     def collected(self) -> MetricsData | None:
-        """Collect now; None where there is nothing."""
+        """Collect now; None if there is nothing."""
         with faults.guarded("prometheus.pieces"):
             collect_in_pieces(self)
         return self._collected(paced, pause)
 
 
 class PrometheusExporter:
-    """The views and, while a reader is attached, the provider's metrics; and their endpoint."""
+    """The views, the provider's metrics while a reader is attached, and their endpoint."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        """Use `settings` in place of those in force, if they are given."""
+        """Use `settings`, if they are given, instead of those in force."""
         self._settings = settings = settings or state.settings()
         self._views = Views(state.recorder())
         self._target = Target()
@@ -59,26 +59,26 @@ class PrometheusExporter:
         self._route = SharedRoute(self._serve, _kind)
         self.reader: PrometheusScrapeReader | None = None
         self.group: WorkerGroup | None = None
-        """The workers that this process answers for where it holds their port."""
+        """The workers for which this process answers while it holds their port."""
         self.app = App({"/metrics": self._route, "/targets": self._serve_targets})
         self.endpoint = Endpoint.by(settings, "prometheus", self.app)
 
     def new_reader(self) -> PrometheusScrapeReader:
-        """Make a reader for one provider: from now on its metrics are shown, not another's."""
+        """Return a reader for one provider, whose metrics are shown from now on."""
         self.reader = PrometheusScrapeReader(self._settings)
         return self.reader
 
     def text(self, *, is_openmetrics: bool = False) -> bytes:
-        """Collect, and write all of it. For one thread at a time."""
+        """Collect, and return everything as text. For one thread at a time."""
         return self._exposition.text(self._families(), is_openmetrics=is_openmetrics)
 
     def forked(self) -> None:
-        """Reset a forked child: no listener until one is needed, and nobody who waits."""
+        """Reset a forked child: no listener until it is needed, and no waiting threads."""
         self.endpoint.forked()
         self._route.forked()
 
     def collected(self) -> Iterable[Family]:
-        """Collect what the provider has in this process, and nothing of the views."""
+        """Collect the provider's metrics in this process, without the views."""
         reader = self.reader
         data = None if reader is None else faults.kept("prometheus.collect", reader.collected, None)
         if data is None:
@@ -88,7 +88,7 @@ class PrometheusExporter:
         return families(data)
 
     def _families(self) -> Iterator[Family]:
-        """Make all families; a fault of ours costs the views, or what was collected."""
+        """Yield all families; a fault leaves out the views, or the provider's metrics."""
         gathered = self._gathered()
         with faults.guarded("prometheus.views"):
             merged = None if gathered is None else figures_of(gathered.merged)
@@ -106,7 +106,7 @@ class PrometheusExporter:
         return of_all_workers(self.group, self.endpoint, (*FIGURES, NAME), "prometheus.workers")
 
     def _of_workers(self, gathered: Gathered, pids: Sequence[int]) -> Iterator[Family]:
-        """Make the families of some workers, each apart from the others by the label `worker`."""
+        """Yield the families of some workers, with the label `worker`."""
         for pid in pids:
             sheet = gathered.sheets[pid]
             if () in sheet.get("whole", {}):
@@ -115,7 +115,7 @@ class PrometheusExporter:
                 yield from labelled(found, worker=str(pid))
 
     def _text_of(self, asked: str, *, is_openmetrics: bool) -> bytes | Response:
-        """Write the families of one worker, or of each; answer with an error for an unknown one."""
+        """Return the families of one worker, or of each, as text; an error for an unknown one."""
         gathered = self._gathered()
         known = [os.getpid()] if gathered is None else [item.pid for item in gathered.workers]
         pids = known if asked == EACH else [pid for pid in known if str(pid) == asked]
@@ -128,9 +128,9 @@ class PrometheusExporter:
         return Exposition(pause).text(found, is_openmetrics=is_openmetrics)
 
     def _serve_targets(self, environ: Environ) -> Response:
-        """Answer what `http_sd_configs` of a Prometheus asks: each worker is a target of its own.
+        """Answer Prometheus's `http_sd_configs`: each worker is a target.
 
-        All are scraped at this address, by the parameter `worker`.
+        All are scraped at this address, with the parameter `worker`.
         """
         address = str(environ.get("HTTP_HOST", ""))
         service = resource.identity(self._settings)["service.name"]
@@ -170,7 +170,7 @@ def _kind(environ: Environ) -> tuple[object, ...]:
 
 
 def _asked(environ: Environ) -> tuple[Format, bool, frozenset[str]]:
-    """Read from a request what scrapes differ in: format, compression, and wanted samples."""
+    """Return what differs between scrapes: format, compression, and wanted samples."""
     names = parse_qs(environ.get("QUERY_STRING", "")).get("name[]", ())
     takes_gzipped = takes_gzip(environ.get("HTTP_ACCEPT_ENCODING"))
     return accepted(environ.get("HTTP_ACCEPT")), takes_gzipped, frozenset(names)
@@ -179,8 +179,8 @@ def _asked(environ: Environ) -> tuple[Format, bool, frozenset[str]]:
 class PrometheusReader(PrometheusScrapeReader):
     """The reader that `OTEL_METRICS_EXPORTER=metertap_prometheus` and the declarative file create.
 
-    The SDK gives no arguments: the settings in force count. The declarative file may give `host`
-    and `port`.
+    The SDK passes no arguments, so the settings in force apply. The declarative file may give
+    `host` and `port`.
     """
 
     def __init__(self, host: str | None = None, port: int | None = None) -> None:

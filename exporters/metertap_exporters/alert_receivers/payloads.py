@@ -1,7 +1,7 @@
-"""The JSON of alerts: for Alertmanager's API v2, in its webhooks' format (version 4) for others.
+"""The JSON of alerts: for Alertmanager's API v2, and in its webhook format (version 4) for others.
 
 Labels do not depend on the process's life, so that an alert that fires again after a restart is the
-same one to whoever receives it.
+same alert to its receiver.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from metertap.alerts.evaluator import FIRING, RESOLVED, Alert
 
 REPEAT_SECONDS = 60.0
-"""How often Alertmanager is told of what goes on firing: as often as Prometheus does it."""
+"""How often, in seconds, Alertmanager gets firing alerts again: as often as from Prometheus."""
 _NEVER_ENDED = "0001-01-01T00:00:00Z"
 
 
@@ -32,7 +32,7 @@ class Sender:
 
 
 def shown(alert: Alert) -> dict[str, Any]:
-    """Write an alert's part of the JSON document."""
+    """Return an alert's entry in the JSON document."""
     finding = alert.finding
     labels = dict(finding.labels)
     return {
@@ -51,7 +51,7 @@ def shown(alert: Alert) -> dict[str, Any]:
 
 
 def labels(alert: Alert, sender: Sender) -> dict[str, str]:
-    """Collect what identifies an alert at its receivers."""
+    """Return the labels that identify an alert at its receivers."""
     return {
         "alertname": alert.finding.name,
         "severity": alert.finding.definition.severity,
@@ -64,10 +64,10 @@ def labels(alert: Alert, sender: Sender) -> dict[str, str]:
 def to_alertmanager(
     firing: Sequence[Alert], resolved: Sequence[Alert], sender: Sender, now: float
 ) -> bytes:
-    """Write all alerts that fire, and those that have resolved, at Unix time `now`.
+    """Return firing and resolved alerts as JSON, at Unix time `now`.
 
-    `endsAt` lies in the future for what fires: a process that ends cannot say that its alerts do.
-    It is later than the alert could fire again after a restart, so that a restart is not seen.
+    `endsAt` of a firing alert is in the future, since a process that ends cannot report that. It is
+    late enough for the alert to fire again after a restart, so that a restart is not noticed.
     """
     told = []
     for alert in (*firing, *resolved):
@@ -78,7 +78,7 @@ def to_alertmanager(
 
 
 def to_webhook(fired: Sequence[Alert], resolved: Sequence[Alert], sender: Sender) -> bytes:
-    """Write the alerts that began to fire and those that resolved, as Alertmanager would."""
+    """Return alerts that began to fire or have resolved as JSON, in Alertmanager's format."""
     alerts = []
     for alert in (*fired, *resolved):
         entry = _common(alert, sender)

@@ -1,9 +1,8 @@
-"""An alert receiver: what fires and what has resolved is posted to it until it says it knows.
+"""An alert receiver: firing and resolved alerts are posted until it confirms that it has them.
 
-Nothing queues up. The alerts that fire now and those that the receiver knows of are kept; the
-difference is what it has to be told, however long it could not be reached. Each receiver has a
-thread of its own, made when there is something to tell, so that one that hangs keeps nobody
-waiting.
+Nothing queues up. The alerts that fire now and those that the receiver knows are kept; the
+difference is posted, however long it could not be reached. Each receiver has its own thread, which
+starts when there is something to post, so that a hanging receiver delays no other.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ from metertap_exporters.alert_receivers import payloads
 from metertap_exporters.alert_receivers.payloads import Sender
 
 MOST_ALERTS = 500
-"""The most alerts in one request; the others come with the next."""
+"""The most alerts in one request; the rest comes with the next."""
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 60.0
-"""The longest wait between two tries; each is twice as long as the one before."""
+"""The longest wait between two tries, in seconds; each is twice as long as the one before."""
 TIMEOUT_SECONDS = 5.0
-"""The longest that one step of a request may take."""
+"""The longest that one step of a request may take, in seconds."""
 LONGEST_SECONDS = 15.0
-"""The longest that a whole request may take: then it is cut, however busy its receiver seems."""
+"""The longest that a whole request may take, in seconds; then it is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class ReceiverKind:
     name: str
     path: str
     repeat_seconds: float | None
-    """Seconds after which it wants to hear again of what fires. None: it hears of it once."""
+    """Seconds after which it wants firing alerts again; None if it wants them only once."""
     body: Callable[[Sequence[Alert], Sequence[Alert], Sender, float], bytes]
 
 
@@ -60,31 +59,33 @@ WEBHOOK = ReceiverKind(
 
 
 class Receiver:
-    """One receiver. Its methods may be called by any thread, never raise, and all but `flush`
-    return at once."""
+    """One receiver. Any thread may call its methods, which never raise.
+
+    All but `flush` return at once.
+    """
 
     def __init__(self, kind: ReceiverKind, address: Address) -> None:
         self.kind = kind
         self.address = address
-        self._sender: Sender  # of the alerts that it was given last
+        self._sender: Sender  # of the latest alerts
         self._changed = locks.condition()
         self._thread: threading.Thread | None = None
         self._closed = False
         self._firing: dict[Key, Alert] = {}
         self._ended: dict[Key, Alert] = {}
-        self._resolved: dict[Key, Alert] = {}  # those that it has to be told of
-        self._known: dict[Key, Alert] = {}  # what it knows to be firing
+        self._resolved: dict[Key, Alert] = {}  # resolved alerts that it does not know of yet
+        self._known: dict[Key, Alert] = {}  # the alerts that it knows to be firing
         self._told_at: float | None = None  # by the monotonic clock
         self._failures = 0
         self._retry_at = 0.0
-        # Not the module's own generator: a program may have seeded that one.
+        # Not the generator of the module, which a program may have seeded.
         self._random = random.Random()  # noqa: S311  # of waiting times
         self._post: tuple[Post, float] | None = None
         self.problem: str | None = None
         self.last_delivery: float | None = None
 
     def tell(self, alerts: Sequence[Alert], sender: Sender) -> None:
-        """Take the alerts of now, and tell the receiver of what is new to it."""
+        """Take the present alerts, and post those that are new to the receiver."""
         with self._changed:
             self._sender = sender
             self._firing = {alert.key: alert for alert in alerts if alert.state == FIRING}
@@ -102,9 +103,9 @@ class Receiver:
             late[0].cut()
 
     def flush(self, seconds: float) -> None:
-        """Wait until the receiver knows everything, so many seconds at most.
+        """Wait until the receiver knows everything, for `seconds` at most.
 
-        One that cannot be reached is not waited for.
+        Does not wait for a receiver that cannot be reached.
         """
         until = time.monotonic() + seconds
         with self._changed:
@@ -114,7 +115,7 @@ class Receiver:
                     break
 
     def close(self) -> None:
-        """Stop reporting. What fires is not reported as resolved, because nobody knows that."""
+        """Stop posting. Firing alerts are not posted as resolved, since they may go on."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -131,7 +132,7 @@ class Receiver:
             "problem": self.problem,
         }
 
-    # These methods are called with the condition held.
+    # The methods below are called with the condition held.
 
     def _end_of(self, known: Alert) -> Alert:
         gone = self._ended.get(known.key)
@@ -143,7 +144,7 @@ class Receiver:
         return bool(self._resolved) or any(key not in self._known for key in self._firing)
 
     def _delay(self) -> float | None:
-        """Compute the seconds until something is to be told; None where there is nothing."""
+        """Return the seconds until the next post; None if there is nothing to post."""
         now = time.monotonic()
         if self._news():
             return max(0.0, self._retry_at - now)
@@ -158,7 +159,7 @@ class Receiver:
             self._thread.start()
 
     def _next(self) -> tuple[list[Alert], list[Alert]] | None:
-        """Wait for what is to be told: what fires, and what resolved. None at the end."""
+        """Wait for something to post: firing and resolved alerts. None at the end."""
         while not self._closed:
             delay = self._delay()
             if delay == 0.0:
@@ -173,15 +174,15 @@ class Receiver:
         firing = (new + again)[: MOST_ALERTS - len(resolved)]
         return firing, resolved
 
-    # These methods run in the receiver's thread.
+    # The methods below run in the receiver's thread.
 
     def _run(self) -> None:
-        with faults.guarded("alerts.receiver"):  # then another thread is made, when there is news
+        with faults.guarded("alerts.receiver"):  # else the next news starts a thread
             while self._tell_next():
                 pass
 
     def _tell_next(self) -> bool:
-        """Wait for what is to be told, and try to tell it; False at the end."""
+        """Wait for something to post, and try to post it; False at the end."""
         with self._changed:
             todo = self._next()
         if todo is None:
@@ -228,24 +229,25 @@ class Receiver:
             self._known.pop(alert.key, None)
             self._resolved.pop(alert.key, None)
         for alert in firing:
-            self._known.pop(alert.key, None)  # to the end: the others come first the next time
+            self._known.pop(alert.key, None)  # to the end, so that others come first the next time
             self._known[alert.key] = alert
             if alert.key not in self._firing:  # it has resolved meanwhile
                 self._resolved.setdefault(alert.key, self._end_of(alert))
 
 
 class Post:
-    """One request. `run` says what went wrong; another thread may `cut` it.
+    """One request. `run` returns the problem, if there is one; another thread may `cut` it.
 
-    It goes straight to its address, without proxies and redirects, and the answer's body is not
-    read. It is made with `http.client` and nothing above it, because what instruments HTTP clients
-    in this process must not take our requests for the program's.
+    It goes directly to its address, without proxies and redirects, and the answer's body is not
+    read. It is made with `http.client`, since instrumentations of HTTP clients in this process must
+    not take our requests for the program's.
     """
 
     def __init__(self, address: Address, target: str, body: bytes) -> None:
         is_https = address.scheme == "https"
         make = http.client.HTTPSConnection if is_https else http.client.HTTPConnection
-        # A secret goes to nobody at ::1. Over TLS whoever answers shows a certificate first.
+        # Another user may listen at ::1, so no secret goes there. Over TLS, a certificate is shown
+        # first.
         is_here = address.host == "localhost" and not is_https and address.authorization is not None
         host = "127.0.0.1" if is_here else address.host
         self._connection = make(host, address.port, timeout=TIMEOUT_SECONDS)
@@ -262,7 +264,7 @@ class Post:
             self._headers["Authorization"] = address.authorization
 
     def run(self) -> str | None:
-        """Send it. Return None if it was taken, else why not: never a part of the address."""
+        """Send it. Return None if it was accepted, else the reason, without the address."""
         connection = self._connection
         try:
             connection.request("POST", self._target, self._body, self._headers)
@@ -275,7 +277,7 @@ class Post:
             return "no answer in time"
         except OSError as error:
             return error.strerror or type(error).__qualname__
-        except Exception as error:  # what answers is no HTTP server
+        except Exception as error:  # the answer does not come from an HTTP server
             return type(error).__qualname__
         finally:
             connection.close()
@@ -286,16 +288,16 @@ class Post:
         return f"answers {status}"
 
     def cut(self) -> None:
-        """End the request, however far it is."""
+        """End the request at once."""
         connected: socket.socket | None = self._connection.sock
         if connected is not None:
             with suppress(OSError):
-                # Not the method of SSLSocket: what its thread writes then would go out in clear.
+                # Not the method of SSLSocket: its thread's next write would go out unencrypted.
                 socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
 def _target(address: Address, path: str) -> str:
-    """Put `path` below the address's own, unless that ends in it already."""
+    """Return `path` below the address's own path, unless that ends in it already."""
     own, mark, query = address.target.partition("?")
     if not own.rstrip("/").endswith(path):
         own = own.rstrip("/") + path

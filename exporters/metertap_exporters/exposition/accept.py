@@ -1,7 +1,7 @@
-"""The exposition format that a scraper asks for in its `Accept` header.
+"""The exposition format that a scraper prefers, by its `Accept` header.
 
-Whatever it sends, it is answered: what cannot be read is passed over, and the format that every
-scraper knows is the last resort.
+Every header gets an answer: what cannot be read is ignored, and the format that every scraper can
+read is the last resort.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PLAIN = Format("text/plain; version=0.0.4; charset=utf-8")
 
 
 def accepted(header: str | None) -> Format:
-    """Choose the format that the client prefers, the first one of equals."""
+    """Return the format that the client prefers; of equals, the first one."""
     best, best_quality = PLAIN, 0.0
     for media_range in (header or "").split(","):
         media_type, *given = (part.strip() for part in media_range.split(";"))

@@ -1,4 +1,4 @@
-"""Metric families, between those who collect and the text: names, labels and values alone."""
+"""Metric families, from their collectors to the text: only names, labels and values."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Exemplar(NamedTuple):
 
 
 class Distribution(NamedTuple):
-    """The value of a histogram's series: what lies in each bucket alone, and the sum.
+    """The value of a histogram's series: the count in each bucket alone, and the sum.
 
-    There is one count more than bounds. Exemplars are by the bucket's position.
+    There is one more count than bounds. Exemplars are by the bucket's index.
     """
 
     bounds: Sequence[float]
@@ -31,9 +31,9 @@ class Distribution(NamedTuple):
 
 
 class Quantiles(NamedTuple):
-    """The value of a summary's series: the quantiles that are known, the count and the sum.
+    """The value of a summary's series: known quantiles, count and sum.
 
-    Without a count, because a histogram has both already, there are quantiles alone.
+    Without count and sum, which a histogram has already, there are only quantiles.
     """
 
     known: Sequence[tuple[str, float]]
@@ -42,7 +42,7 @@ class Quantiles(NamedTuple):
 
 
 class Series(NamedTuple):
-    """One series of a family. Of a counter, a gauge and an info the value is a number."""
+    """One series of a family. The value of a counter, a gauge or an info is a number."""
 
     labels: Labels
     value: Any
@@ -50,17 +50,17 @@ class Series(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Series that have some labels with equal values, which are `constant`.
+    """Series with some labels in common, which are `constant`.
 
-    `names` are those of all other labels. The series are made one by one as they are written: a
-    thousand that exist at once would make the garbage collector look through the whole program.
+    `names` are those of all other labels. The series are made one by one while they are written: a
+    thousand at once would cause garbage collections of the whole program.
     """
 
     constant: Labels
     names: frozenset[str]
     series: Iterable[Series]
     is_kept: bool = False
-    """Whether a series is the same object as before as long as nothing of it changes."""
+    """Whether an unchanged series is the same object as at the last scrape."""
 
 
 @dataclass(slots=True)
@@ -77,4 +77,4 @@ class Family:
     unit: str = ""
     groups: list[Group] = field(default_factory=list)
     adds_up: bool = True
-    """Whether the sum over several processes is such a value too; not so of most gauges."""
+    """Whether values of several processes may be added up, which most gauges must not."""

@@ -1,4 +1,4 @@
-"""OpenTelemetry's metric data as metric families, named as the standard exporter names them."""
+"""OpenTelemetry's metric data as metric families, named as by the standard exporter."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from metertap_exporters.exposition.families import Distribution, Exemplar, Famil
 
 _NO_EXEMPLARS: Mapping[int, Exemplar] = {}
 _EXEMPLAR_CHARACTERS = 128
-"""The most that OpenMetrics allows in the labels of one exemplar."""
+"""The most characters that OpenMetrics allows in the labels of one exemplar."""
 
 
 class Target:
-    """The family `target_info`: attributes of the resource, as they were at the first scrape."""
+    """The family `target_info`: the resource's attributes, as at the first scrape."""
 
     def __init__(self) -> None:
         self.known: Family | None = None
-        """The family, once there was a collection."""
+        """The family, after the first collection."""
 
     def family(self, data: MetricsData) -> Family:
-        """Make the family of this collection's resources, if it is the first one."""
+        """Return the family; made of this collection's resources, if it is the first."""
         if self.known is None:
             attributes: dict[str, Any] = {}
             for resource in data.resource_metrics:
@@ -49,7 +49,7 @@ class Target:
 
 
 def families(data: MetricsData) -> Iterable[Family]:
-    """Make a family of every metric; metrics of several scopes that agree share one."""
+    """Yield a family for each metric; equal metrics of several scopes share one."""
     found: dict[tuple[str, str, str, str], Family] = {}
     for resource in data.resource_metrics:
         for scope in resource.scope_metrics:
@@ -129,7 +129,7 @@ def _exemplar(taken: Any) -> Exemplar:
 
 
 def _exemplar_labels(taken: Any) -> Iterator[tuple[str, str]]:
-    """Name the span, then the attributes that a View left out, as many as are allowed."""
+    """Yield the span's ids, then attributes that a View left out, as many as are allowed."""
     left = _EXEMPLAR_CHARACTERS
     named: dict[str, str] = {}
     if taken.trace_id is not None and taken.span_id is not None:

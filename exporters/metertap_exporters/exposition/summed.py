@@ -1,4 +1,4 @@
-"""Metric families of several workers as one: counters and histograms are summed."""
+"""Metric families of several workers as one: counters and histograms are added up."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ NAME = "families"
 """The name of the section."""
 _COUNTED = frozenset({"counter", "histogram"})
 _LARGEST = 1e300
-"""The largest number that another worker takes; a gauge of the application's may be any."""
+"""The largest number from another worker; an application's gauge may have any."""
 
 
 class Point(NamedTuple):
-    """The value of one series; of a histogram the sum, what lies in each bucket, and the bounds."""
+    """The value of one series; for a histogram the sum, counts of buckets, and the bounds."""
 
     kind: str
     value: float | None
@@ -60,7 +60,7 @@ def section(families: Callable[[], Iterable[Family]]) -> Section:
 class Summed:
     """A maker of metric families from the workers' sections. For one thread at a time.
 
-    The labels of a series are the same object each time, so their text is kept.
+    A series' labels are the same object each time, so their text is kept.
     """
 
     def __init__(self) -> None:
@@ -68,10 +68,10 @@ class Summed:
         self._made = _Made()
 
     def families(self, items: Items, *, is_kept: bool = False) -> list[Family]:
-        """Make metric families of merged items, or of the items of one worker.
+        """Return metric families of merged items, or of the items of one worker.
 
-        Where it `is_kept`, a series is the same object as before as long as its item is, and so is
-        a family as long as there are the same items.
+        With `is_kept`, an unchanged item's series is the same object as before, and so is a family
+        while its items are the same ones.
         """
         if is_kept and self._made.has_taken(items):
             return self._made.families
@@ -111,12 +111,12 @@ class Summed:
 
 @dataclass(slots=True)
 class _Made:
-    """Families that were made of items."""
+    """Families made of items."""
 
     keys: Sequence[Key] = ()
     points: Sequence[Point] = ()
     places: list[tuple[list[Series], int]] = field(default_factory=list)
-    """By item, where its series is."""
+    """For each item, the list and index of its series."""
     families: list[Family] = field(default_factory=list)
 
     def each(self) -> Iterator[tuple[Point, Series]]:
@@ -125,7 +125,7 @@ class _Made:
             yield point, members[place]
 
     def has_taken(self, items: Items) -> bool:
-        """Make series of other items of the same keys; return False where these are others."""
+        """Make series for new values of the same keys; return False if the keys are others."""
         if not items or [*items] != self.keys:
             return False
         points = [*items.values()]
@@ -150,7 +150,7 @@ def labelled(families: Iterable[Family], **labels: str) -> list[Family]:
 
 
 def together(families: Iterable[Family]) -> list[Family]:
-    """Join the families that have the same name."""
+    """Join families of the same name."""
     found: dict[tuple[str, str], Family] = {}
     for family in families:
         first = found.setdefault((family.name, family.kind), family)
@@ -160,7 +160,7 @@ def together(families: Iterable[Family]) -> list[Family]:
 
 
 class _Keys:
-    """The keys of a worker's series, group by group, as long as labels are the same objects."""
+    """The keys of a worker's series by group, kept while labels are the same objects."""
 
     def __init__(self) -> None:
         self._kept: dict[int, tuple[tuple[str, ...], Sequence[Labels], list[Key]]] = {}
@@ -226,7 +226,7 @@ def _value(point: Point) -> Any:
 
 
 def _sums(workers: Sequence[Table], _windows: Windows) -> Sequence[Point]:
-    """Sum the points of several workers; whole columns where these have equal kinds and bounds."""
+    """Add up the points of several workers; by whole columns if kinds and bounds are equal."""
     columns = [*zip(*(worker.members for worker in workers), strict=True)]
     kinds, all_values, bounds, all_counts = columns
     lengths = [[*map(len, each)] for each in all_counts]
@@ -242,11 +242,11 @@ def _sums(workers: Sequence[Table], _windows: Windows) -> Sequence[Point]:
 def _sums_of_counts(
     workers: Sequence[Sequence[tuple[int, ...]]], lengths: Sequence[int]
 ) -> Iterable[tuple[int, ...]]:
-    """Sum what lies in buckets; of each histogram there are equally many in all workers."""
+    """Add up the counts in buckets, of which a histogram has equally many in all workers."""
     if len({*lengths} - {0}) > 1:
         flat: Iterable[Iterable[int]] = map(chain.from_iterable, workers)
         return parted(reduce(partial(map, add), flat), lengths)
-    # As usual: all histograms have the same buckets, most of which are empty.
+    # As usual, all histograms have the same buckets, most of which are empty.
     buckets = zip(*(zip(*filter(None, counts), strict=True) for counts in workers), strict=True)
     sums = [
         [*map(sum, zip(*each, strict=True))] if any(map(any, each)) else repeat(0)

@@ -37,7 +37,7 @@ _label_name = lru_cache(maxsize=1000)(sanitize_attribute)
 
 
 class LabelText(NamedTuple):
-    """The labels of one series: before and after the place of `le` or `quantile`, and whole."""
+    """The text of one series' labels: before and after `le` or `quantile`, and as a whole."""
 
     labels: Labels
     before: str
@@ -47,7 +47,7 @@ class LabelText(NamedTuple):
 
 @dataclass(slots=True)
 class _KeptGroup:
-    """The text of a group's labels, by their identity; where series are kept, by their place."""
+    """The text of a group's labels, by identity; for kept series, by index."""
 
     constant: Labels
     labels: dict[int, LabelText] = field(default_factory=dict)
@@ -59,14 +59,14 @@ class _KeptGroup:
 
 
 class _Kept(NamedTuple):
-    """The text of a family's labels, which holds while the same label names are in use."""
+    """The text of a family's labels, valid while the same label names are in use."""
 
     names: frozenset[str]
     groups: list[_KeptGroup]
 
 
 class Exposition:
-    """A writer that keeps the text of labels. Only one thread at a time may use it."""
+    """A writer that keeps the text of labels. For one thread at a time."""
 
     def __init__(self, pause: Callable[[], None] = lambda: None) -> None:
         self._pause = pause
@@ -78,7 +78,7 @@ class Exposition:
         parts: list[bytes] = []
         lines: list[str] = []
         for family in families:
-            with faults.guarded("prometheus.family"):  # a fault costs what is left of this one
+            with faults.guarded("prometheus.family"):  # a fault leaves out the rest of this family
                 lines += _head(family, is_openmetrics)
                 for written in self._lines(family, before, is_openmetrics):
                     lines += written
@@ -135,7 +135,7 @@ def _kept_lines(
     label_text: Callable[[Labels], LabelText],
     is_openmetrics: bool,
 ) -> Iterator[Sequence[str]]:
-    """Write the series that are other objects than before, and keep their text."""
+    """Yield the series, of which those that are new objects are written, and their text kept."""
     series, write = [*group.series], _WRITERS[family.kind]
     if len(known.series) != len(series) or known.is_openmetrics is not is_openmetrics:
         count = len(series)
@@ -153,7 +153,7 @@ def _kept_lines(
 
 
 def _position(columns: Sequence[str], extra: str | None) -> int:
-    """Find how many labels come before `extra`: they are in alphabetical order."""
+    """Return the number of labels before `extra`, in alphabetical order."""
     return sum(1 for name in columns if extra is not None and name < extra)
 
 
@@ -176,7 +176,7 @@ def _label_value(value: object) -> str:
 
 
 def _escaped(value: str) -> str:
-    # An attribute of the application's own instruments may have what would break the whole text.
+    # An attribute of the application may contain characters that would break the whole text.
     return encodable(value).replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
@@ -201,7 +201,7 @@ def _number(value: float) -> str:
         return "NaN" if math.isnan(number) else "+Inf" if number > 0 else "-Inf"
     text = repr(number)
     point = text.find(".")
-    if number > 0 and point > 6:  # where Go begins to write an exponent, and Python does not yet
+    if number > 0 and point > 6:  # where Go writes an exponent, and Python does not yet
         mantissa = f"{text[0]}.{text[1:point]}{text[point + 1 :]}".rstrip("0.")
         return f"{mantissa}e+{point - 1:02d}"
     return text
@@ -252,7 +252,7 @@ def _histogram(name: str, text: LabelText, series: Series, is_openmetrics: bool)
             f"{start}{bound}{end}{_number(below)}{_exemplar(exemplars.get(place), True)}\n"
             for place, (bound, below) in enumerate(buckets)
         ]
-    # A sum of what may be negative is no counter, as a sum has to be.
+    # The sum of values that may be negative is no counter, as a sum has to be.
     if value.total is not None and (not value.bounds or value.bounds[0] >= 0):
         lines.append(f"{name}_count{text.whole} {_number(count)}\n")
         lines.append(f"{name}_sum{text.whole} {_number(value.total)}\n")
@@ -274,7 +274,7 @@ _WRITERS: dict[str, Callable[[str, LabelText, Series, bool], Sequence[str]]] = {
 
 
 def only(text: bytes, names: frozenset[str]) -> bytes:
-    """Leave out all samples but those of these names, and the heads of families without any."""
+    """Return only the samples of these names, with the heads of their families."""
     kept: list[bytes] = []
     head: list[bytes] = []
     wanted = {name.encode() for name in names}

@@ -1,4 +1,4 @@
-"""What a histogram cannot say: exact percentiles, the longest call, and hit ratios, as families."""
+"""What a histogram cannot tell, as families: exact percentiles, longest calls, hit ratios."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ class Views:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._labels: dict[tuple[str | None, ...], Labels] = {}  # the same objects each scrape
+        self._labels: dict[tuple[str | None, ...], Labels] = {}  # the same objects at each scrape
         self._series: dict[str, tuple[list[Any], list[Any]]] = {}
-        """By the name of a family, the items that its series are of, and these."""
+        """By name of a family, the items of its series, and the series."""
 
     def families(
         self, figures: Figures | None = None, *, is_kept: bool = False
     ) -> Iterator[Family]:
-        """Make the families from the recorder's figures, or others. No data is no sample, not 0.
+        """Yield the families of the recorder's figures, or others. No data is no sample, not 0.
 
-        Where it `is_kept`, a series is the same object as before as long as its figures are.
+        With `is_kept`, a series is the same object as before while its figures are.
         """
         figures = figures or self._recorder.lifetime()
         before = self._labels
-        # Series that are kept do not ask for their labels again, which may be fewer than series.
+        # Kept series do not look their labels up again, which may then be fewer than series.
         if not is_kept or len(before) > sum(len(series) for _, series in self._series.values()):
             self._labels = {}
 
@@ -99,7 +99,7 @@ class Views:
     def _same(
         self, place: str, items: Iterable[T], made: Callable[[T], Series]
     ) -> Sequence[Series]:
-        """Make series of items that are new objects, and return those of the others again."""
+        """Return a series for each item; made only for items that are new objects."""
         now = [*items]
         before, kept = self._series.get(place, ([], []))
         if len(before) != len(now):
@@ -112,7 +112,7 @@ class Views:
     def _kept(
         self, before: Mapping[tuple[str | None, ...], Labels], **labels: str | None
     ) -> Labels:
-        """Return the labels of the scrape before, if there were these very ones."""
+        """Return the labels of the last scrape, if they are equal."""
         key = (*labels, *labels.values())
         kept = before.get(key)
         if kept is None:

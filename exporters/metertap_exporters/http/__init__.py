@@ -1,1 +1,1 @@
-"""The HTTP endpoint under the JSON document, the page and Prometheus."""
+"""The HTTP endpoint for the JSON document, the page and Prometheus."""

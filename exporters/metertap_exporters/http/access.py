@@ -1,9 +1,9 @@
-"""Access to an endpoint: open to all who reach it, or by token or client certificate.
+"""Access to an endpoint: open to everyone who reaches it, or by token or client certificate.
 
-A browser is asked for a user's name and a password: the password is the token.
+A browser asks for a user name and a password, which is the token.
 """
 
-# No import of annotations from __future__: a NamedTuple compiles each that is text, at start.
+# No annotations from __future__: a NamedTuple would compile each of them, which is text, at start.
 
 import binascii
 from base64 import b64decode
@@ -32,11 +32,11 @@ class Access(NamedTuple):
     keyfile: Path | None = None
     client_cafile: Path | None = None
     problem: str | None = None
-    """The reason why nobody may read."""
+    """The reason why no access is allowed."""
 
     @classmethod
     def by(cls, settings: Settings) -> "Access":
-        """Make the conditions of access that the settings ask for."""
+        """Return the conditions of access by these settings."""
         return cls(
             settings.token,
             settings.token_file,
@@ -53,7 +53,7 @@ class Access(NamedTuple):
 
     @property
     def is_open(self) -> bool:
-        """Whether everybody who reaches the endpoint may read it."""
+        """Whether everyone who reaches the endpoint may read it."""
         return not self.asks_token and self.client_cafile is None
 
     def guarded(self, app: WsgiApp) -> WsgiApp:
@@ -90,15 +90,15 @@ class Access(NamedTuple):
 
 
 OPEN = Access()
-"""Nothing is asked for."""
+"""Access without conditions."""
 
 
 class TokenCheck:
-    """WSGI middleware that answers only requests that show the token."""
+    """WSGI middleware that answers only requests with the token."""
 
     def __init__(self, app: WsgiApp, token: Callable[[], Secret]) -> None:
-        # Most processes have no token, and OpenSSL is loaded with this. It is not imported by a
-        # thread that serves: a child that is forked meanwhile could never import it.
+        # Here, since most processes have no token, and this loads OpenSSL; and not in a serving
+        # thread: a child that is forked meanwhile could never import it.
         from hmac import compare_digest
 
         self._app = app

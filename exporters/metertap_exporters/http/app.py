@@ -28,7 +28,7 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""Headers of every answer: no other origin may show or load it, and it may load nothing."""
+"""Headers of every answer: other origins may not show or load it, and it may load nothing."""
 
 
 class Response:
@@ -57,13 +57,13 @@ Route = Callable[[Environ], Response]
 def json_response(
     status: int, document: object, reason: str | None = None, **headers: str
 ) -> Response:
-    """Answer with `document` as JSON; NaN and infinity raise, since no parser reads them."""
+    """Return an answer with `document` as JSON; NaN and infinity raise, as parsers refuse them."""
     body = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
     return Response(status, "application/json", body, tuple(headers.items()), reason)
 
 
 def json_error(status: int, message: str, reason: str | None = None, **headers: str) -> Response:
-    """Answer with an error as JSON: `{"error": {"status": …, "message": …}}`."""
+    """Return an error as JSON: `{"error": {"status": …, "message": …}}`."""
     error = {"error": {"status": status, "message": message}}
     return json_response(status, error, reason, **headers)
 
@@ -71,7 +71,7 @@ def json_error(status: int, message: str, reason: str | None = None, **headers: 
 class App:
     """A WSGI application of some routes: GET and HEAD, every error as JSON.
 
-    A 404 names every path but those among `parts`, such as the files of a page.
+    A 404 lists all paths except `parts`, such as the files of a page.
     """
 
     def __init__(self, routes: Mapping[str, Route], parts: Collection[str] = ()) -> None:
@@ -97,7 +97,7 @@ class App:
 
 
 class _Sent:
-    """The body of an answer. The answer stays while it is written, for others to share."""
+    """The body of an answer, which keeps the answer alive while it is written, for sharing."""
 
     def __init__(self, response: Response) -> None:
         self._response = response
@@ -108,7 +108,7 @@ class _Sent:
 
 def send(response: Response, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Answer a WSGI request; to HEAD without the body."""
-    # A line of ASCII, whatever the reason quotes: a line end in it would begin a header.
+    # ASCII on one line, whatever the reason quotes: a line end would begin a header.
     reason = printable(response.reason or HTTPStatus(response.status).phrase)
     reason = reason.encode("ascii", "backslashreplace").decode()
     body: Iterable[bytes] = [] if environ.get("REQUEST_METHOD") == "HEAD" else _Sent(response)
@@ -117,7 +117,7 @@ def send(response: Response, environ: Environ, start_response: StartResponse) ->
 
 
 def headers_of(response: Response) -> list[tuple[str, str]]:
-    """List the headers of an answer; what it says itself stands in place of what all have."""
+    """List the headers of an answer; its own ones replace those that all answers have."""
     own = {name for name, _ in response.headers}
     of_all = {
         "Content-Type": response.content_type,

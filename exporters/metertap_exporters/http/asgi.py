@@ -1,4 +1,4 @@
-"""A WSGI application of ours as an ASGI application."""
+"""A WSGI application of metertap's as an ASGI application."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 _FAULT: Answer = 500, [(b"content-length", b"0")], b""
-"""The answer where a fault of ours prevents one."""
+"""The answer after a fault of metertap's."""
 
 
 class _Threads:
-    """Threads in which answers are made, `LIMIT` at most; other requests wait for one.
+    """Threads that make answers, `LIMIT` at most; further requests wait for one.
 
-    The few of the loop itself are the program's: it would wait while answers take them all. And a
-    pool's are waited for at the end of the process, however long: a file may hang that is read.
+    The loop's own few threads are the program's, which would wait if answers took them all. And
+    Python waits for a pool's threads at its end, however long: a file that is read may hang.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class _Threads:
         if is_more:
             try:
                 threads.Thread(target=self._run, name="metertap-mounted", daemon=True).start()
-            except RuntimeError:  # the system has no more
+            except RuntimeError:  # the system has no more threads
                 self._run()
         return future
 
@@ -65,11 +65,11 @@ class _Threads:
 
 
 _threads: dict[int, _Threads] = {}
-"""By process id: a forked child has none of its parent's."""
+"""By process id, since a forked child has no threads of its parent."""
 
 
 def asgi(app: WsgiApp) -> AsgiApp:
-    """Return `app` as ASGI; its answers are made in threads, if the loop is asyncio's or trio's."""
+    """Return `app` as ASGI; answers are made in threads, if the loop is asyncio's or trio's."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -94,13 +94,13 @@ async def _live(receive: Receive, send: Send) -> None:
 
 async def _in_a_thread(app: WsgiApp, environ: dict[str, Any]) -> Answer:
     trio: Any = sys.modules.get("trio")
-    # First: as a guest of asyncio's loop, trio runs inside of that.
+    # First, since trio may run as a guest inside asyncio's loop.
     if trio is not None and _is_in_task_of(trio):
         found: Answer = await trio.to_thread.run_sync(_answer, app, environ)
         return found
     try:
         loop = asyncio.get_running_loop()
-    except RuntimeError:  # another loop, whose threads nobody knows
+    except RuntimeError:  # another kind of loop
         return _answer(app, environ)
     threads = _threads.setdefault(os.getpid(), _Threads())
     return await asyncio.wrap_future(threads.answer(app, environ), loop=loop)
@@ -123,9 +123,9 @@ def _answer(app: WsgiApp, environ: dict[str, Any]) -> Answer:
 
 
 def _environ(scope: Scope) -> dict[str, Any]:
-    """Return what our applications read of a WSGI request."""
+    """Return the parts of a WSGI request that our applications read."""
     root, path = scope.get("root_path", ""), scope["path"]
-    # A proxy may have taken off its part of the address, and older frameworks take off their own.
+    # A proxy may have removed its part of the address; older frameworks remove their own.
     within = root.removeprefix(scope.get("app_root_path", ""))
     for prefix in (root, within):
         if prefix and (path == prefix or path.startswith(f"{prefix}/")):

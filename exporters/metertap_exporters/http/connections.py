@@ -1,10 +1,10 @@
-"""The open connections of an endpoint, and the choice of those that are closed for others.
+"""The open connections of an endpoint, and which of them are closed to make room.
 
-There are bounds on their number, on the time that each may take, and on the memory of the answers
-that are being written. Where a bound is reached, the client goes that has kept the endpoint
-waiting for longest: one that does not say what it wants, or does not read its answer. One that
-waits for its answer, or reads it, never does. On a busy machine the endpoint itself may be late: a
-client whose request lies there unread, or that has made room for more, keeps nobody waiting.
+There are limits for their number, for each one's time, and for the memory of answers that are being
+written. At a limit, the client goes that the endpoint has waited for longest: one that does not
+send its request, or does not read its answer. A client that waits for its answer, or reads it,
+never goes. On a busy machine the endpoint itself may be late: it does not wait for a client whose
+request is there unread, or that has made room for more data.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from contextlib import suppress
 from metertap import locks
 
 LIMIT = 64
-"""The most connections that may be open."""
+"""The most open connections."""
 SECONDS = 10.0
-"""The longest that a client may take to ask, and to read its answer, however slowly it does so."""
+"""The most seconds for a client's request, and for reading its answer, however slowly."""
 BODY_BYTES = 16 * 1024 * 1024
-"""While two answers or more are written that take more memory than this, no other is made."""
+"""While two or more answers of more memory than this are written, no other one is made."""
 PATIENCE_SECONDS = 0.5
-"""A client that keeps the endpoint waiting for longer is slow: others may take its place."""
+"""The seconds after which a client that is waited for is slow: others may take its place."""
 _HEAD_BYTES = 64 * 1024
-"""What is written of an answer first is shorter: its head. The body is still to come then."""
+"""A shorter first part of an answer is its head: the body is still to come."""
 _GIVE_WAY = 8
-"""How many slow clients give way at a time: one by one, those who wait would wait for long."""
-_LOOK_SECONDS = 0.05  # how often somebody who waits looks whether another has become slow
+"""How many slow clients are closed at a time; one by one, others would wait for long."""
+_LOOK_SECONDS = 0.05  # seconds between two checks for slow connections while waiting
 
 
 class Connection:
-    """One client: since when it asks, or reads its answer, and since when it is waited for."""
+    """One client: since when it sends or reads, and since when the server waits for it."""
 
     def __init__(self, opened: socket.socket) -> None:
         self.socket = opened
         self.since = time.monotonic()
         self.waiting_since: float | None = self.since
-        """The time since which the server waits to send or read; None while an answer is made."""
+        """Since when the server waits to send or read; None while an answer is made."""
         self.body: bytes | None = None
         """The answer that is being written."""
         self.is_made_for = False
-        """Whether an answer was made for it, or is being made, which others may share."""
+        """Whether an answer was made, or is being made, for it; others may share that."""
 
 
 class Connections:
-    """The open connections of one server. Every thread may call every method."""
+    """The open connections of one server. Any thread may call its methods."""
 
     def __init__(self) -> None:
         self._open: dict[socket.socket, Connection] = {}
@@ -55,9 +55,9 @@ class Connections:
         self._is_closed = False
 
     def admit(self, opened: socket.socket) -> bool:
-        """Take a new connection in; False where every other one is busy, and stays so.
+        """Take a new connection in; return False if all others stay busy.
 
-        One whose client has gone meanwhile does not wait: a flood of those would keep others out.
+        One whose client has left does not wait: a flood of these would keep others out.
         """
         with self._changed:
             if len(self._open) >= LIMIT and has_left(opened):
@@ -68,9 +68,9 @@ class Connections:
             return True
 
     def asked(self, connection: socket.socket) -> bool:
-        """Note that a client has said what it wants; wait until there is memory for an answer.
+        """Note that a client has sent its request; wait until there is memory for an answer.
 
-        False where the connection was ended meanwhile.
+        False if the connection was ended meanwhile.
         """
         with self._changed:
             known = self._open.get(connection)
@@ -91,15 +91,15 @@ class Connections:
 
     def writes(self, connection: socket.socket, body: bytes | None) -> None:
         """Note that a part of `body` is about to be written to a client, or that all of it was."""
-        known = self._open.get(connection)  # no lock: nobody else changes what is written here
+        known = self._open.get(connection)  # no lock: no other thread writes these
         if known is not None:
             if known.body is None:
-                known.since = time.monotonic()  # the time that the answer took is not its client's
+                known.since = time.monotonic()  # the answer's own time does not count
             known.body = body
             known.waiting_since = None if body is None else time.monotonic()
 
     def closed(self, connection: socket.socket) -> None:
-        """Forget a connection: it has ended."""
+        """Forget a connection that has ended."""
         with self._changed:
             self._open.pop(connection, None)
             self._changed.notify_all()
@@ -115,7 +115,7 @@ class Connections:
             )
 
     def end_slow(self) -> None:
-        """End every connection that keeps the endpoint waiting."""
+        """End every connection that the server waits for."""
         with self._changed:
             _end(self._slow())
 
@@ -141,7 +141,7 @@ class Connections:
         return True
 
     def _slow(self) -> list[Connection]:
-        """Find who has kept the endpoint waiting for too long, the longest first."""
+        """Return the connections that the server has waited for too long, the longest first."""
         latest = time.monotonic() - PATIENCE_SECONDS
         waited_for = [
             (known.waiting_since, position, known)
@@ -152,7 +152,7 @@ class Connections:
         return [known for _, _, known in sorted(waited_for) if known.socket.fileno() not in ready]
 
     def _has_memory(self) -> bool:
-        """Return whether one answer more may be made; one that many read counts once."""
+        """Return whether one more answer may be made; a shared one counts once."""
         written = [known.body for known in self._open.values()]
         sizes = {id(body): len(body) for body in written if body is not None}
         are_made = [
@@ -166,7 +166,7 @@ class Connections:
 
 
 def has_left(connection: socket.socket) -> bool:
-    """Return whether a client sends nothing more: it has closed its side, or has gone."""
+    """Return whether a client will send nothing more: it has closed its side, or has left."""
     if not hasattr(select, "POLLRDHUP"):  # only Linux has it
         return False
     poll = select.poll()
@@ -175,7 +175,7 @@ def has_left(connection: socket.socket) -> bool:
 
 
 def _ready(connections: Iterable[Connection]) -> set[int]:
-    """Find the descriptors of those for which the endpoint itself is late to read or to write."""
+    """Return descriptors that are ready: for these, the server itself is late."""
     if not hasattr(select, "poll"):  # Windows
         return set()
     poll = select.poll()
@@ -185,9 +185,9 @@ def _ready(connections: Iterable[Connection]) -> set[int]:
 
 
 def _end(connections: Iterable[Connection]) -> None:
-    """End connections that other threads wait on; these threads close them."""
+    """End connections that other threads wait for; these threads close them."""
     for known in connections:
         known.waiting_since = None  # once is enough
         with suppress(OSError):
-            # Not the method of SSLSocket: what its thread writes then would go out in clear.
+            # Not the method of SSLSocket: its thread's next write would go out unencrypted.
             socket.socket.shutdown(known.socket, socket.SHUT_RDWR)

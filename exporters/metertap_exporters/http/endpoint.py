@@ -1,6 +1,6 @@
 """The life of one HTTP endpoint: idle, bound by `start`, gone with `stop`.
 
-Where a default port is taken it moves on to another.
+If a default port is in use, it takes another one.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from metertap_exporters.http.server import POLL_SECONDS, Lost, Server
 from metertap_exporters.http.tls import ServerTls
 
 _NEXT_PORTS = range(9110, 9130)
-"""The ports after a default port that is taken: never 9108 or 9109."""
+"""The ports to try after a default port that is in use: never 9108 or 9109."""
 _RETRY_SECONDS = 0.02
 _MOMENT_SECONDS = 0.2
-"""How long a default port is waited for: a program that is started again finds it in use still."""
+"""How long, in seconds, to wait for a default port: a restarted program may still hold it."""
 
 
 class _Listening:
@@ -39,11 +39,11 @@ class _Listening:
 class Endpoint:
     """One HTTP server: made idle, bound by `start`, gone with `stop`.
 
-    `explicit` ports never move: where one is taken there is a warning and no endpoint. With a
-    `socket` it listens there, and at no port.
+    An `explicit` port never changes: if it is in use, there is a warning and no endpoint. With a
+    `socket`, it listens there, and at no port.
     """
 
-    # No dataclass: to make one of so many fields takes a third of a millisecond of every start.
+    # No dataclass: making one with so many fields takes a third of a millisecond at each start.
     def __init__(
         self,
         label: str,
@@ -68,20 +68,20 @@ class Endpoint:
         self.socket = socket
         self.problem: str | None = None
         self.may_bind: Callable[[], bool] | None = None
-        """A function that `start` asks before it binds; False where another process listens."""
+        """Asked before binding; returns False if another process listens here."""
         self.patience_seconds = 0.0
-        """How long it is waited for a port that another process of ours is about to leave."""
+        """How long, in seconds, to wait for a port that another worker is about to leave."""
         self.kept_port: Callable[[str], tuple[int, bool] | None] | None = None
-        """A function that tells the port that workers share, and whether one is about to leave."""
+        """Returns the port that workers share, and whether one of them is about to leave it."""
         self.keep_port: Callable[[str, int], None] | None = None
-        """A function that notes the port for the other workers, once the endpoint listens at it."""
+        """Notes the port for the other workers, once the endpoint listens at it."""
         self._on_bound: Callable[[Endpoint], None] | None = None
         self._listening: _Listening | None = None
         self._lock = locks.lock()
 
     @classmethod
     def by(cls, settings: Settings, label: str, app: WsgiApp) -> Endpoint:
-        """Make the endpoint of that name as the settings have it."""
+        """Return the endpoint of that name by these settings."""
         port, socket = f"{label}_port", f"{label}_socket"
         path: Path | None = getattr(settings, socket)
         return cls(
@@ -98,7 +98,7 @@ class Endpoint:
 
     @property
     def is_shared(self) -> bool:
-        """Whether all processes with these settings are to listen at this very address."""
+        """Whether all processes with these settings should listen at this address."""
         return _is_shared(self.port, self.socket)
 
     @property
@@ -111,7 +111,7 @@ class Endpoint:
     def url(self) -> str | None:
         """Its address, such as `http://127.0.0.1:9109`; None while nothing is bound.
 
-        That of a socket is `unix:` and its path.
+        A socket's is `unix:` with its path.
         """
         listening = self._listening
         if listening is None or listening.server is None:
@@ -148,7 +148,7 @@ class Endpoint:
         ).start()
 
     def wait(self, seconds: float) -> str | None:
-        """Wait for the URL; None where binding failed or took longer than `seconds`."""
+        """Wait for the URL; None if binding failed or took longer than `seconds`."""
         listening = self._listening
         if listening is not None:
             listening.ready.wait(seconds)
@@ -180,7 +180,7 @@ class Endpoint:
                     if wanted and may_bind:
                         listening.server = server
                     elif wanted:
-                        self._listening = None  # it may be started again, in the other's place
+                        self._listening = None  # another start may take its place
             finally:
                 listening.ready.set()
             if not wanted:
@@ -209,7 +209,7 @@ class Endpoint:
             self.problem = str(error)
             server = None
         if server is None:
-            # The problem of the access was told when the settings were read.
+            # A problem of access was reported when the settings were read.
             if self.problem != self.access.problem and self._listening is listening:
                 faults.warn("%s is not served: %s", self.label, self.problem)
             return None
@@ -228,7 +228,7 @@ class Endpoint:
         return server
 
     def _listener(self, listening: _Listening) -> Server | None:
-        """Bind the socket, or the first port that is free. Raises ValueError for a certificate."""
+        """Bind the socket, or the first free port. Raises ValueError for a certificate."""
         if self.socket is not None:
             path = unix_socket.place(self.socket, self.label)
             try:
@@ -246,7 +246,7 @@ class Endpoint:
                 advice = "PORT=0 takes any free port" if is_ports else "HOST sets the address"
                 prefix = self.variable.removesuffix("PORT")
                 self._cannot_bind(f"{self.host}:{port}", error, f"{prefix}{advice}")
-                seconds = 0.0  # no other port is about to be left
+                seconds = 0.0  # only the first port is about to be left
                 if not is_ports:
                     break
                 continue
@@ -286,7 +286,7 @@ class Endpoint:
                 time.sleep(_RETRY_SECONDS)
 
     def _expected(self) -> tuple[int, float]:
-        """Return the port where clients expect it, and the seconds to wait if that is in use."""
+        """Return the port where clients expect it, and the seconds to wait while that is in use."""
         kept = None if self.explicit or not self.kept_port else self.kept_port(self.label)
         port, is_left_soon = kept or (self.port, self.explicit)
         seconds = self.patience_seconds
@@ -304,7 +304,7 @@ def _in_use(port: int) -> str:
 
 
 def shared_address(settings: Settings, label: str) -> str | None:
-    """Name the address at which all processes with these settings are to listen, if it is one."""
+    """Return the address that all processes with these settings should share, if there is one."""
     port, path = getattr(settings, f"{label}_port"), getattr(settings, f"{label}_socket")
     host = getattr(settings, f"{label}_host")
     return f"{label} {path or f'{host} {port}'}" if _is_shared(port, path) else None

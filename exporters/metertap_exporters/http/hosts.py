@@ -1,7 +1,8 @@
 """The `Host` headers that an endpoint accepts.
 
-A foreign one is refused: a web page must not read a developer's metrics by DNS rebinding. One that
-is no host at all is an error, as HTTP/1.1 has it: none, several, or more than a name and a port.
+A foreign one is refused: a web page must not read a developer's metrics by DNS rebinding. As
+HTTP/1.1 demands, a missing or repeated header, or one with more than a host and a port, is an
+error.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _HOST = r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::[0-9]{0,5})?"
 
 
 class HostCheck:
-    """WSGI middleware that refuses a `Host` that is not this server's."""
+    """WSGI middleware that refuses a `Host` that does not mean this server."""
 
     def __init__(self, app: WsgiApp, bound_host: str, allowed: frozenset[str]) -> None:
         self._app = app
@@ -28,7 +29,7 @@ class HostCheck:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         host = environ.get("HTTP_HOST")
-        # Several of them are one with commas here, which is no host.
+        # Several headers arrive as one with commas, which is no host.
         if host_name(host) is None if host is not None else _needs_host(environ):
             return send(json_error(400, "one valid Host is needed"), environ, start_response)
         if self.accepts(host):
@@ -51,7 +52,7 @@ class HostCheck:
 
 
 def host_name(header: str) -> str | None:
-    """Read the name or address from a `Host` header; None if it is anything but that and a port."""
+    """Return the name or address in a `Host` header; None if it has more than that and a port."""
     matched = re.fullmatch(_HOST, header.strip(" \t").lower())
     if matched is None:
         return None
@@ -66,7 +67,7 @@ def _needs_host(environ: dict[str, Any]) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether `host` is a name or an address of this machine alone."""
+    """Return whether `host` is a name or an address of this machine only."""
     host = host.strip("[]").lower()
     return host in _LOOPBACK_NAMES or _is_loopback_address(host)
 

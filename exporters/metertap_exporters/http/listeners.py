@@ -1,4 +1,4 @@
-"""The process that listens at a port, where Linux tells it."""
+"""The process that listens at a port, if Linux tells it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _LISTENS = "0A"
 
 
 def process_at(port: int) -> int | None:
-    """Return the id of the process that listens at a port; None where that is not told.
+    """Return the id of the process that listens at a port; None if it is unknown.
 
-    The system tells that of processes of the same user.
+    The system tells only about processes of the same user.
     """
     sockets = set()
     for table in ("tcp", "tcp6"):

@@ -1,6 +1,6 @@
-"""The HTTP server under both endpoints: WSGI in daemon threads, one request a connection.
+"""The HTTP server of all endpoints: WSGI in daemon threads, one request for each connection.
 
-It never blocks or outlives the program; `metertap_exporters.http.connections` has its bounds.
+It never blocks or outlives the program. Its limits are in `metertap_exporters.http.connections`.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from metertap_exporters.http.tls import ServerTls
 
 _SOCKET_TIMEOUT_SECONDS = 5.0
 _HEAD_BYTES = 64 * 1024
-"""The longest that a request's first line may be, and all of its headers together."""
+"""The most bytes of a request's first line, and of all its headers together."""
 _CHUNK_BYTES = 64 * 1024
-"""A client that does not take so much in a moment is slow."""
+"""The part that a client must take in a moment, or it is slow."""
 _SEND_BUFFER_BYTES = 256 * 1024
 """The part of an answer that the system holds for a client that does not read."""
 POLL_SECONDS = 0.25
-"""How often late connections are looked for."""
+"""Seconds between two checks for late connections."""
 _BACK_OFF_SECONDS = 0.25
-"""How long nothing is accepted where the system has no descriptor or memory for it."""
+"""How long, in seconds, to accept nothing if the system is out of descriptors or memory."""
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class _Paced(io.BufferedIOBase):
-    """The file that an answer is written to, part by part, so that a slow reader is noticed."""
+    """The file for an answer, which is sent part by part to notice a slow reader."""
 
     def __init__(self, connection: socket.socket, written: Callable[[bytes | None], None]) -> None:
         self._connection = connection
@@ -65,12 +65,12 @@ class _Paced(io.BufferedIOBase):
 
 
 class _QuietHandler(ServerHandler):
-    """A client that goes away is no error; another failure is a fault of ours."""
+    """A handler for which a client that leaves is no error; other failures are faults."""
 
     server_software = "metertap"
 
     def send_headers(self) -> None:
-        """Send the head at once: cut off within it, an answer would look whole and empty."""
+        """Send the head alone, at once: cut off within it, an answer would look whole and empty."""
         answer, self.stdout = self.stdout, io.BytesIO()
         super().send_headers()
         head, self.stdout = self.stdout, answer
@@ -87,11 +87,11 @@ class _QuietHandler(ServerHandler):
 
 class _Handler(WSGIRequestHandler):
     timeout = _SOCKET_TIMEOUT_SECONDS
-    default_request_version = "HTTP/1.0"  # an answer to what is no request has headers too
+    default_request_version = "HTTP/1.0"  # so that every answer has headers
     server: Server
 
     def setup(self) -> None:
-        """Make the files of the connection, and shake hands with a client of TLS."""
+        """Make the files of the connection, after a TLS handshake if there is one."""
         super().setup()
         if isinstance(self.connection, ssl.SSLSocket):
             self.connection.do_handshake()
@@ -103,7 +103,7 @@ class _Handler(WSGIRequestHandler):
         self.wfile = _Paced(connection, lambda body: connections.writes(connection, body))
 
     def version_string(self) -> str:
-        """Name the server, and no version of anything."""
+        """Return the server's name, without versions."""
         return _QuietHandler.server_software
 
     def address_string(self) -> str:
@@ -113,7 +113,7 @@ class _Handler(WSGIRequestHandler):
         """Discard the line: requests are not part of the program's log."""
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what is no HTTP request: as JSON, like every other error."""
+        """Answer a malformed request: as JSON, like all errors."""
         response = json_error(code, message or HTTPStatus(code).phrase)
         self.send_response(code)
         for name, value in headers_of(response):
@@ -122,7 +122,7 @@ class _Handler(WSGIRequestHandler):
         self.wfile.write(response.body)
 
     def handle(self) -> None:
-        """Handle one request by the quiet handler; otherwise as the base class does."""
+        """Handle one request with the quiet handler; otherwise as the base class does."""
         self.raw_requestline = self.rfile.readline(_HEAD_BYTES + 1)
         if len(self.raw_requestline) > _HEAD_BYTES:
             self.requestline = self.request_version = self.command = ""
@@ -143,7 +143,7 @@ class _Handler(WSGIRequestHandler):
         handler.run(self.server.get_app())  # type: ignore[arg-type]  # typeshed knows no None
 
     def _has_read_headers(self) -> bool:
-        """Read the headers for the parser, which would take a hundred lines of any length."""
+        """Return whether the headers are within the limit; the parser would take any length."""
         head = b""
         while line := self.rfile.readline(_HEAD_BYTES + 1):
             head += line
@@ -158,21 +158,21 @@ class _Handler(WSGIRequestHandler):
         return True
 
     def get_environ(self) -> dict[str, Any]:
-        """Describe the request, with what waits for memory before an answer is made."""
+        """Return the request's environment, with the function that waits for memory."""
         has_room = partial(self.server.connections.has_room, self.connection)
         return {**super().get_environ(), HAS_ROOM: has_room}
 
 
 class Lost(Exception):
-    """The program has closed the listener, with all its descriptors."""
+    """Raised if the program has closed the listener, with all of its descriptors."""
 
 
 class Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     block_on_close = False
-    # Where the queue of a Unix socket is full, the system refuses clients that set a timeout.
+    # If a Unix socket's queue is full, the system refuses clients with a timeout.
     request_queue_size = 1024
-    # A port in TIME_WAIT may be taken again; on Windows this option would allow two listeners.
+    # A port in TIME_WAIT may be taken; on Windows the option would allow two listeners.
     allow_reuse_address = hasattr(socket, "SO_REUSEPORT")
 
     def __init__(self, address: tuple[str, int] | Path, tls: ServerTls | None = None) -> None:
@@ -192,7 +192,7 @@ class Server(ThreadingMixIn, WSGIServer):
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
-        # Not HTTPServer's: it asks a name server for this machine's name.
+        # Not HTTPServer's, which asks a name server for this machine's name.
         if self.path is not None:
             self._bound = unix_socket.bind(self.socket, self.path)
         else:
@@ -205,7 +205,7 @@ class Server(ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; where there is nothing to do it with, wait before the next try."""
+        """Accept a connection; if the system lacks resources for it, wait before the next try."""
         if not self._witness.is_there():
             raise OSError(errno.EBADF, "the program has closed the listener")
         try:
@@ -235,7 +235,7 @@ class Server(ThreadingMixIn, WSGIServer):
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """Called at each poll of the serving loop; ends that where the listener is lost."""
+        """End the serving loop, which calls this at each poll, if the listener is lost."""
         if not self._witness.is_there():
             self.connections.close()
             raise Lost
@@ -251,12 +251,12 @@ class Server(ThreadingMixIn, WSGIServer):
         self.connections.close()
         if self._witness.is_there():
             with suppress(OSError):
-                self.socket.shutdown(socket.SHUT_RDWR)  # on Linux the serving loop wakes up at once
+                self.socket.shutdown(socket.SHUT_RDWR)  # on Linux this wakes the serving loop
         self.shutdown()
         self.server_close()
 
     def server_close(self) -> None:
-        """Close the listener, if it is ours; a Unix socket leaves its place."""
+        """Close the listener, if it is ours; a Unix socket is removed."""
         if self._witness.is_there():
             super().server_close()
             self._witness.close()
@@ -275,4 +275,4 @@ class Server(ThreadingMixIn, WSGIServer):
             descriptors.leave(self.socket, self.connections)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print nothing: the base class would print a traceback for each client that vanishes."""
+        """Print nothing: the base class would print a traceback for each client that leaves."""

@@ -1,4 +1,4 @@
-"""A route whose answer is made once for all who ask at the same time."""
+"""A route whose answer is made once for all requests at the same time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from metertap_exporters.http.app import Environ, Response, Route, json_error
 from metertap_exporters.http.workers import HasLeft, left
 
 HAS_ROOM = "metertap.has_room"
-"""The key in a request of the function that waits until there is memory for one answer more."""
+"""The key of a request's function that waits until there is memory for one more answer."""
 _MOST_WAITING = 16
-"""Requests with parameters that may wait at a time: others need connections of the endpoint too."""
+"""The most waiting requests with parameters: others need the endpoint's connections, too."""
 
 
 def _always() -> bool:
@@ -20,13 +20,13 @@ def _always() -> bool:
 
 
 class SharedRoute:
-    """A route that makes one answer at a time, for every request that came before it began.
+    """A route that makes one answer at a time, for all requests that came before it began.
 
-    However many ask at once, two answers of a kind are made and held: the one that is being made,
-    and the next, which those share who came meanwhile. `kind` tells requests apart that want
-    different ones; how many kinds there are, clients decide, so each answer waits until there is
-    memory for it, and only a few requests with parameters may wait. That holds for all requests if
-    an answer `is_long` in the making: it takes seconds.
+    However many requests there are, only two answers of a kind exist: the one being made, and the
+    next, for the requests that came meanwhile. `kind` tells requests for different answers apart.
+    Clients decide how many kinds there are, so each answer waits until there is memory for it, and
+    only a few requests with parameters may wait; of any requests, if making an answer `is_long`: it
+    takes seconds.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class SharedRoute:
         self._made: dict[Hashable, tuple[int, Response]] = {}
 
     def forked(self) -> None:
-        """Forget, in a forked child, the waiting threads of the parent."""
+        """Forget, in a forked child, the parent's waiting threads."""
         self._waiting.clear()
         self._limited = 0
         self._made = {}

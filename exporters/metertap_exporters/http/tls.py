@@ -1,4 +1,4 @@
-"""The server's side of TLS, by the standard library. Certificates may be renewed at any time."""
+"""The server's side of TLS, by the standard library. Certificates may change at any time."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from metertap import faults, locks
 
 
 class ServerTls:
-    """The TLS context of an endpoint. Replaced files are read again for the next connection."""
+    """The TLS context of an endpoint. Changed files are read for the next connection."""
 
     def __init__(self, certfile: Path, keyfile: Path | None, client_cafile: Path | None) -> None:
-        """Read the files. Raises ValueError with a reason that has no part of a key."""
+        """Read the files. Raises ValueError with a reason that contains no part of a key."""
         self._certfile = certfile
         self._keyfile = keyfile
         self._client_cafile = client_cafile
@@ -23,7 +23,7 @@ class ServerTls:
         self._context = self._read()
 
     def wrapped(self, connection: socket.socket) -> ssl.SSLSocket:
-        """Return the connection as one whose handshake is to come. Raises OSError."""
+        """Return the connection in TLS, before its handshake. Raises OSError."""
         stamps = self._stamps_now()
         if stamps != self._stamps:
             with self._reading:
@@ -54,7 +54,7 @@ class ServerTls:
         return made
 
     def _stamps_now(self) -> list[tuple[int, int, int] | None]:
-        """Return what tells a file from one that took its place."""
+        """Return values that differ once a file was replaced."""
         return [
             _stamp(path)
             for path in (self._certfile, self._keyfile, self._client_cafile)

@@ -1,4 +1,4 @@
-"""Unix sockets that only their user may connect to, in folders that only their user writes to."""
+"""Unix sockets to which only their user can connect, in folders that only their user can write."""
 
 from __future__ import annotations
 
@@ -14,25 +14,24 @@ from metertap.settings.table import AUTO
 
 _ASK_SECONDS = 1.0
 Identity = tuple[int, int]
-"""Device and number of a file."""
+"""Device and inode of a file."""
 
 
 def place(path: Path, label: str) -> Path:
-    """Return where the socket of an endpoint is: at `path`, or in the runtime folder."""
+    """Return the path of an endpoint's socket: `path`, or in the runtime folder."""
     if path != AUTO:
         return path
     return Path(runtime_folder.path()) / f"{os.getpid()}-{label}{runtime_folder.SOCKET}"
 
 
 def bind(listener: socket.socket, path: Path) -> Identity:
-    """Bind a listener to `path`, which only this user may connect to. Raises OSError.
+    """Bind a listener to `path`, to which only this user may connect. Raises OSError.
 
-    A socket on which nobody listens, because its process was killed, is replaced. What else is
-    there stays.
+    A socket without a listener, whose process was killed, is replaced. Other files stay.
     """
     _have_private(path.parent)
     _make_way(path)
-    # Before it is bound: there is no moment in which others may connect.
+    # Before binding, so that others can connect at no moment.
     os.fchmod(listener.fileno(), stat.S_IRUSR | stat.S_IWUSR)
     listener.bind(str(path))
     found = path.lstat()
@@ -42,16 +41,16 @@ def bind(listener: socket.socket, path: Path) -> Identity:
 
 
 def bind_again(listener: socket.socket, path: Path, bound: Identity, backlog: int) -> Identity:
-    """Have a listener at `path` again if its socket was removed, as old temporary files are.
+    """Bind a listener to `path` again if its socket was removed, as cleaners of old files do.
 
-    Where that cannot be, or something else is there now, nothing is done.
+    If that is impossible, or another file is there now, nothing is done.
     """
     if os.path.lexists(path):
         return bound
     with suppress(OSError), socket.socket(socket.AF_UNIX) as fresh:
         found = bind(fresh, path)
         fresh.listen(backlog)
-        # With the descriptor of the one before, which is waited for.
+        # In place of the former socket's descriptor, which is registered already.
         os.dup2(fresh.fileno(), listener.fileno(), inheritable=False)
         return found
     return bound
@@ -66,7 +65,7 @@ def remove(path: Path, bound: Identity) -> None:
 
 
 def _have_private(folder: Path) -> None:
-    """Make the folder, or make sure that nobody else can put something else into it."""
+    """Make the folder, or check that no other user can put files into it."""
     if str(folder) == runtime_folder.path():
         runtime_folder.made()
         return
@@ -80,7 +79,7 @@ def _have_private(folder: Path) -> None:
 
 
 def _make_way(path: Path) -> None:
-    """Remove a socket of this user on which nobody listens. Raises OSError for all else."""
+    """Remove a socket of this user without a listener. Raises OSError for other files."""
     try:
         found = path.lstat()
     except FileNotFoundError:

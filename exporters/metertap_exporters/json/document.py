@@ -1,4 +1,4 @@
-"""The JSON document as data: the recorder's figures, and foreign metrics, in the published shape.
+"""The JSON document as data: the recorder's figures, and foreign metrics, in the published form.
 
 `schema.json` in the folder above is its JSON Schema. No data is null, never 0; an estimate says so.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from metertap_exporters.json.shape import Document, Tool
 
 SCHEMA_VERSION = "1.3"
-"""The minor number rises where something is added, the major one where anything else changes."""
+"""The minor number rises with additions, the major one with any other change."""
 
 
 def outline(
@@ -42,11 +42,11 @@ def outline(
     killed_workers: int = 0,
     tools: Mapping[str, ToolFigures | ForeignTool] | None = None,
 ) -> dict[str, Any]:
-    """Build the document with figures in the place of entries, by the names that are shown if any.
+    """Build the document with figures in place of entries, by the names that are shown.
 
-    Whoever asks again and again makes entries of new figures only: `ENTRIES` says how. `workers`
-    are those that the figures are of, where these are not of one process, and `whole` what
-    they cost together. `tools` are `shown_tools` of the same figures, if they are known.
+    A caller that asks repeatedly makes entries of new figures only, by `ENTRIES`. `workers` are
+    those behind the figures, unless they are of one process, and `whole` is what these use
+    together. `tools` are the `shown_tools` of the figures, if they are known.
     """
     kept = faults.kept
     weighed = kept("document.weights", lambda: _weights(figures), None)
@@ -71,15 +71,15 @@ def outline(
 
 
 def _unknown_system() -> Any:
-    from metertap import unavailable  # for a fault of ours
+    from metertap import unavailable  # after a fault
 
     return unavailable.get_all_metrics()["system_metrics"]
 
 
 def _costs(figures: Figures, weighed: Weights | None) -> Costs | None:
-    """Build the section of costs; None, and nothing imported, where nothing costs anything.
+    """Return the section of costs; None, without imports, if nothing costs anything.
 
-    What tools weigh costs whoever calls them: recommendations about that are among the others.
+    A tool's weight costs its callers: recommendations about that are included.
     """
     if not figures.usage and not state.recorder().fees:
         return None
@@ -94,7 +94,7 @@ def _costs(figures: Figures, weighed: Weights | None) -> Costs | None:
 
 
 def _weights(figures: Figures) -> Weights | None:
-    """Build the section of weights; None, and nothing imported, where nothing was weighed."""
+    """Return the section of weights; None, without imports, if nothing was weighed."""
     if not figures.weights:
         return None
     from metertap_exporters.json.weights import weights
@@ -105,7 +105,7 @@ def _weights(figures: Figures) -> Weights | None:
 
 
 def with_entries(outline: Mapping[str, Any]) -> Document:
-    """Make the document of its outline; a fault of ours costs the entry at which it happens."""
+    """Return the document of its outline; a fault leaves out the entry at which it happens."""
     made = dict(outline)
     for key, entry in ENTRIES.items():
         figures = outline[key]
@@ -122,10 +122,10 @@ def _named(entry: Callable[[Any], Any], item: tuple[str, Any]) -> tuple[str, Any
 
 
 def tools_by_name(tools: Iterable[ToolFigures]) -> dict[str, ToolFigures]:
-    """Choose the tools that are shown, by the names that they are shown under."""
+    """Return the tools that are shown, by their names in the document."""
     shown: dict[str, ToolFigures] = {}
     tools = list(tools)
-    # Decorated, and run by a framework that is patched: its calls are counted there.
+    # Decorated tools that a patched framework runs are counted there.
     idle = [
         tool for tool in tools if tool.source == catalogue.MANUAL and not any(tool.counts.values())
     ]
@@ -139,7 +139,7 @@ def tools_by_name(tools: Iterable[ToolFigures]) -> dict[str, ToolFigures]:
 
 
 def caches_by_name(caches: Iterable[CacheFigures]) -> dict[str, CacheFigures]:
-    """Name the caches as they are shown."""
+    """Return the caches by their names in the document."""
     shown: dict[str, CacheFigures] = {}
     for cache in caches:
         shown[_free_name(cache.name, cache.system, shown)] = cache
@@ -149,7 +149,7 @@ def caches_by_name(caches: Iterable[CacheFigures]) -> dict[str, CacheFigures]:
 def shown_tools(
     tools: Iterable[ToolFigures], foreign: Iterable[ForeignTool]
 ) -> dict[str, ToolFigures | ForeignTool]:
-    """Choose the tools that are shown, foreign ones last, by the names they are shown under."""
+    """Return the tools that are shown, foreign ones last, by their names in the document."""
 
     def found() -> dict[str, ToolFigures | ForeignTool]:
         shown: dict[str, ToolFigures | ForeignTool] = dict(tools_by_name(tools))
@@ -165,9 +165,9 @@ def shown_again(
     before: Sequence[ToolFigures],
     now: Sequence[ToolFigures],
 ) -> Mapping[str, ToolFigures | ForeignTool] | None:
-    """Return the tools that are shown, by the names of the ones before, all of which were shown.
+    """Return the tools that are shown, by their former names, if all were shown before.
 
-    None where these may be other tools, or some of them may not be shown any more.
+    None if there may be other tools, or some may not be shown any more.
     """
     if not len(shown) == len(before) == len(now):
         return None
@@ -179,7 +179,7 @@ def shown_again(
 
 
 def _free_name(name: str, source: str, taken: Mapping[str, Any]) -> str:
-    """Add the source to a name that is taken: the first of equal names keeps it."""
+    """Return `name`, with the source if it is taken: the first of equal names keeps it."""
     while name in taken:
         name = f"{name}@{source}"
     return name
@@ -221,7 +221,7 @@ def _tool(tool: ToolFigures | ForeignTool) -> Tool:
 
 
 def _by_type(errors: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """Return errors by type and outcome from errors by both in one text."""
+    """Return errors by type and outcome, given errors by both in one text."""
     found: dict[str, dict[str, int]] = {}
     for both, number in errors.items():
         outcome, _, error_type = both.partition(" ")
@@ -310,4 +310,4 @@ ENTRIES: Mapping[str, Callable[[Any], Mapping[str, Any]]] = {
     "operations": _operation,
     "sessions": _session,
 }
-"""The function that makes one entry of its figures, by the key in the document."""
+"""The function that makes an entry of figures, by the key in the document."""

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from metertap_exporters.json.shape import Tool
 
 _LARGEST = 1e300
-"""The largest number that another worker takes."""
+"""The largest number from another worker."""
 
 
 @dataclass(repr=False)
 class ForeignCounts:
-    """Counts of such a tool in one process, in seconds; None for what the histogram lacks."""
+    """The counts of such a tool in one process, in seconds; None if the histogram lacks one."""
 
     count: int
     failed: int
@@ -59,16 +59,16 @@ class ForeignTool:
                 point.count,
                 failed,
                 point.sum,
-                point.min,  # infinite, as the maximum is, where a View does not keep it
+                point.min,  # infinite, as the maximum is, if a View does not keep it
                 point.max,
-                tuple(getattr(point, "explicit_bounds", ())),  # exponential ones have none
+                tuple(getattr(point, "explicit_bounds", ())),  # exponential histograms have none
                 tuple(getattr(point, "bucket_counts", ())),
                 {} if error_type is None else {as_label(str(error_type)): failed},
             )
         )
 
     def add_counts(self, found: ForeignCounts) -> None:
-        """Merge what is known of this tool elsewhere."""
+        """Merge the counts of this tool from elsewhere."""
         self.count += found.count
         self.failed += found.failed
         self._sum_seconds += math.inf if found.total is None else found.total
@@ -83,7 +83,7 @@ class ForeignTool:
                 self._buckets[index] += count
 
     def counts(self) -> ForeignCounts:
-        """Return the counts of everything that was merged, for another process."""
+        """Return all merged counts, for another process."""
         return ForeignCounts(
             self.count,
             self.failed,
@@ -96,7 +96,7 @@ class ForeignTool:
         )
 
     def entry(self) -> Tool:
-        """Make the tool's entry in the document: what its histogram lacks is null."""
+        """Return the tool's entry in the document, with null for what its histogram lacks."""
         quantiles = self.percentiles()
         total_ms = self.total_ms
         succeeded = self.count - self.failed
@@ -130,17 +130,17 @@ class ForeignTool:
 
     @property
     def total_ms(self) -> float | None:
-        """The sum of all durations; None where the histogram keeps no usable one."""
+        """The sum of all durations; None if the histogram has no usable one."""
         return _milliseconds(self._sum_seconds)
 
     @property
     def minimum_ms(self) -> float | None:
-        """The shortest call; None where a View keeps no minimum."""
+        """The shortest call; None if a View keeps no minimum."""
         return _milliseconds(self._minimum)
 
     @property
     def maximum_ms(self) -> float | None:
-        """The longest call; None where a View keeps no maximum."""
+        """The longest call; None if a View keeps no maximum."""
         return _milliseconds(self._maximum)
 
     def percentiles(self) -> Percentiles:
@@ -158,7 +158,7 @@ class ForeignTool:
         for index, count in enumerate(self._buckets):
             if count and below + count >= rank:
                 low, high = edges[index], edges[index + 1]
-                if not math.isfinite(high):  # beyond the last bound, and no maximum is kept
+                if not math.isfinite(high):  # beyond the last bound, without a maximum
                     high = low
                 value = low + (high - low) * (rank - below) / count
                 if self._minimum <= self._maximum:
@@ -178,7 +178,7 @@ def _milliseconds(seconds: float) -> float | None:
 
 
 def foreign_tools(metrics_data: Any) -> list[ForeignTool]:
-    """Find tools in other scopes' histograms of tool calls, in the data of one collection."""
+    """Return the tools in other scopes' histograms of tool calls, in one collection's data."""
     found: dict[tuple[str, str], ForeignTool] = {}
     for resource_metrics in getattr(metrics_data, "resource_metrics", ()):
         for scope_metrics in resource_metrics.scope_metrics:
@@ -196,7 +196,7 @@ def foreign_tools(metrics_data: Any) -> list[ForeignTool]:
 def _tool_durations(metrics: Iterable[Any]) -> Iterable[Any]:
     """Read the points of one scope's histogram of tool calls.
 
-    Only the first of both conventions is read: a scope that has both would show each call twice.
+    Only the first of both conventions is read: a scope with both would show each call twice.
     """
     for wanted in (catalogue.TOOL_DURATION, catalogue.SERVER_DURATION):
         for metric in metrics:
@@ -206,8 +206,8 @@ def _tool_durations(metrics: Iterable[Any]) -> Iterable[Any]:
 
 
 def section(found: Callable[[], Iterable[ForeignTool]]) -> Section:
-    """Return what workers hand over of the tools that `found` finds."""
-    from metertap.workers.sections import Section, each  # not before there is a group
+    """Return the section of the foreign tools that `found` returns."""
+    from metertap.workers.sections import Section, each  # imported with the first group of workers
 
     return Section(
         "foreign",
@@ -220,7 +220,7 @@ def section(found: Callable[[], Iterable[ForeignTool]]) -> Section:
 
 
 def tools_of(items: Items) -> list[ForeignTool]:
-    """Make tools of what workers have handed over."""
+    """Return the tools in the items of workers."""
     return [_tool_of(key, [counts]) for key, counts in items.items()]
 
 

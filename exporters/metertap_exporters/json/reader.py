@@ -1,8 +1,8 @@
 """The JSON metric reader and its endpoint: `GET :9109/metrics`, `/healthz`, `/schema.json`, and the
 live page at `/`.
 
-The reader is attached to the provider in force, so that tools which other instrumentations
-measure appear too (as estimates); what metertap recorded itself comes from the recorder, exact.
+The reader is attached to the provider in force, so that tools which other instrumentations measure
+appear too, as estimates. What metertap itself recorded comes from the recorder, and is exact.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ if TYPE_CHECKING:
 
 
 class JsonMetricReader(OnDemandReader):
-    """Collects, on demand, what is outside of metertap's scope."""
+    """A reader that collects, on demand, what others than metertap have recorded."""
 
     ignores_metertap = True
     """Whether metertap's own metrics need not be aggregated for this reader."""
 
     def collected(self) -> MetricsData | None:
-        """Collect now; None where there is nothing."""
+        """Collect now; None if there is nothing."""
         return self._collected(silent, True)
 
     def foreign(self) -> list[ForeignTool]:
-        """Collect, and find the tools that only other instrumentations measured."""
+        """Collect, and return the tools that only other instrumentations measured."""
         return foreign_tools(faults.kept("json.collect", self.collected, None))
 
 
@@ -59,16 +59,16 @@ class JsonSnapshot:
     """The JSON view of the recorder and its host, and the endpoint that serves it."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        """Use `settings` in place of those in force, if they are given."""
+        """Use `settings`, if they are given, instead of those in force."""
         self._settings = settings = settings or state.settings()
         self._recorder = state.recorder()
         self._host: Host = NoHost()
         self.reader: JsonMetricReader | None = None
         self.group: WorkerGroup | None = None
-        """The workers that this process answers for where it holds their port."""
+        """The workers for which this process answers while it holds their port."""
         self._text = DocumentText()
         self._tools = _NO_TOOLS
-        """The tools of all workers as they were shown last, their section, and its figures."""
+        """The tools of all workers as they were last shown, their section, and its figures."""
         self._metrics = SharedRoute(self._serve_metrics, _kind)
         shown = page.routes(settings.history, lambda: self._host.service().get("name"))
         routes: dict[str, Route] = {
@@ -88,7 +88,7 @@ class JsonSnapshot:
         self.endpoint.on_bound(host.settled)
 
     def describe(self, host: Host) -> None:
-        """Take from `host` what no recorder knows, without an endpoint."""
+        """Take from `host` what the recorder does not know, without an endpoint."""
         self._host = host
 
     def document(self) -> Document:
@@ -96,9 +96,9 @@ class JsonSnapshot:
         return with_entries(self._own())
 
     def text(self) -> bytes:
-        """Write the document of all workers as JSON, cheaply where little has happened.
+        """Return the document of all workers as JSON; what has not changed costs little.
 
-        Where there are no others, it is the document of this process.
+        Without other workers, it is the document of this process.
         """
         gathered = self._gathered()
         return self._text.of(self._own() if gathered is None else self._of_all(gathered))
@@ -106,7 +106,7 @@ class JsonSnapshot:
     def _gathered(self) -> Gathered | None:
         if self.group is None:
             return None
-        from metertap.workers.sections import FIGURES  # not before there is a group
+        from metertap.workers.sections import FIGURES  # imported with the first group of workers
 
         return of_all_workers(self.group, self.endpoint, (*FIGURES, "foreign"), "document.workers")
 
@@ -132,7 +132,7 @@ class JsonSnapshot:
         )
 
     def _diagnosis(self) -> dict[str, Any]:
-        """Diagnose this process, and add the workers and the calls of its service."""
+        """Return this process's diagnosis, with the workers and calls of its service."""
         found = dict(self._host.diagnosis())
         with faults.guarded("diagnosis.workers"), suppress(HasLeft):
             gathered = self._gathered()
@@ -145,7 +145,7 @@ class JsonSnapshot:
         return found
 
     def _of_worker(self, gathered: Gathered, pid: int) -> dict[str, Any] | None:
-        """Build the document of one worker; None where nothing is known of it."""
+        """Build the document of one worker; None if nothing is known of it."""
         sheet = gathered.sheets.get(pid, {})
         if () not in sheet.get("whole", {}):
             return None
@@ -160,7 +160,7 @@ class JsonSnapshot:
         return outline
 
     def foreign(self) -> list[ForeignTool]:
-        """Find the tools that only other instrumentations measured in this process."""
+        """Return the tools that only other instrumentations measured in this process."""
         reader = self.reader
         return [] if reader is None else faults.kept("document.foreign", reader.foreign, [])
 
@@ -175,7 +175,7 @@ class JsonSnapshot:
         )
 
     def forked(self) -> None:
-        """Reset a forked child: no listener until one is needed, none of the parent's figures."""
+        """Reset a forked child: no listener until it is needed, and no figures of the parent."""
         self.endpoint.forked()
         for route in self._shared:
             route.forked()
@@ -199,7 +199,7 @@ class JsonSnapshot:
         if not is_prometheus(environ):
             asked = worker_asked(environ)
             return self._one(asked) if asked else Response(200, "application/json", self.text())
-        # Prometheus shows the status line, and nothing else, as the target's last error.
+        # Prometheus shows only the status line, as the target's last error.
         instead = self._host.where_prometheus_is() or (
             f"set PROMETHEUS_ENABLED=true and scrape port {self._settings.prometheus_port}"
         )
@@ -237,8 +237,8 @@ def is_prometheus(environ: Environ) -> bool:
 class JsonReader(JsonMetricReader):
     """The reader that `OTEL_METRICS_EXPORTER=metertap_json` and the declarative file create.
 
-    The SDK gives no arguments: the settings in force count. The declarative file may give `host`
-    and `port`.
+    The SDK passes no arguments, so the settings in force apply. The declarative file may give
+    `host` and `port`.
     """
 
     def __init__(self, host: str | None = None, port: int | None = None) -> None:
@@ -250,7 +250,7 @@ class JsonReader(JsonMetricReader):
 
 
 def schema() -> dict[str, Any]:
-    """Read the JSON Schema of the document."""
+    """Return the document's JSON Schema."""
     text = resources.files("metertap_exporters").joinpath("schema.json").read_text("utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded

@@ -1,7 +1,7 @@
 """The JSON document as types, for programs that read `tap.snapshot()` and for their editors.
 
-Types that are not defined here are those of `metertap.tables.document`, which commands check an
-answer with. `schema.json` describes all of it: what each figure means, and its bounds.
+Types that are not defined here are those of `metertap.tables.document`, with which commands check
+answers. `schema.json` describes all of it: the meaning of each figure, and its limits.
 """
 
 from __future__ import annotations

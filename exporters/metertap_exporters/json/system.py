@@ -16,7 +16,7 @@ _COLLECTOR = ("collections", "collected", "uncollectable")
 
 
 def taken(figures: Figures) -> Whole:
-    """Measure what this process costs, beside what figures say of it as a whole."""
+    """Return what this process uses, with its figures as a whole."""
     return Whole(
         start_time=figures.start_time,
         active_sessions=figures.active_sessions,
@@ -29,9 +29,9 @@ def taken(figures: Figures) -> Whole:
 
 
 def system(figures: Figures, whole: Whole | None = None) -> dict[str, Any]:
-    """Build `system_metrics`: what was counted over all tools, and what the process costs.
+    """Build `system_metrics`: counts over all tools, and what the process uses.
 
-    `whole` is of the processes that the figures are of; of this one, where they are None.
+    `whole` belongs to the processes behind the figures; by default, to this one.
     """
     found = whole or taken(figures)
     return {
@@ -52,7 +52,7 @@ def system(figures: Figures, whole: Whole | None = None) -> dict[str, Any]:
 
 
 def _collections() -> tuple[tuple[int, int, int], ...] | None:
-    """Read the garbage collector's counts, youngest generation first; None where it has none."""
+    """Return the garbage collector's counts, youngest generation first; None without any."""
     if not hasattr(gc, "get_stats"):
         return None
     return tuple(
@@ -62,9 +62,9 @@ def _collections() -> tuple[tuple[int, int, int], ...] | None:
 
 
 def _resident_bytes() -> int | None:
-    """Read this process's resident memory; None where the system offers no cheap way."""
+    """Return this process's resident memory; None if the system has no cheap way to tell."""
     try:
-        with open("/proc/self/statm", "rb") as statm:  # a codec would be an import, late
+        with open("/proc/self/statm", "rb") as statm:  # in text mode, a codec might be imported
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError, AttributeError):
         return None

@@ -1,7 +1,7 @@
 """The JSON document as text; parts whose figures have not changed are not written again.
 
-The live page asks for it every second. Of many tools few have been called since, so the text of
-each entry is kept for as long as its figures are the same object.
+The live page asks for it every second. Most tools have not been called since, so the text of each
+entry is kept while its figures are the same object.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from metertap.pacing import paced, pause
 from metertap_exporters.json.document import ENTRIES
 
 _MANY = 100
-"""Entries that take a moment to put together."""
+"""The number of entries that take a noticeable time to join."""
 _ENTRIES = 20
-"""Entries that are written before others may run: about a third of a millisecond."""
+"""Entries to write before other threads may run: a third of a millisecond."""
 
 
 class DocumentText:
-    """A writer that keeps the text of the last document's entries.
+    """A writer that keeps the texts of the last document's entries.
 
-    Threads may share it: what is kept is replaced as a whole.
+    Several threads may share it: the kept texts are replaced as a whole.
     """
 
     def __init__(self) -> None:
         self._kept: dict[str, _Section] = {}
 
     def forget(self) -> None:
-        """Discard the kept texts: every entry is written again the next time."""
+        """Discard the kept texts, so that every entry is written again."""
         self._kept = {}
 
     def of(self, outline: Mapping[str, Any]) -> bytes:
@@ -53,10 +53,10 @@ class DocumentText:
 
 
 class _Section(NamedTuple):
-    """The text of one section, and of its entries by their names or places."""
+    """The text of one section, and of its entries by name or index."""
 
     of: object
-    """The section whose text this is, which never changes; None if it may have to be written."""
+    """The section of this text, which never changes; None if it may have to be written again."""
     text: str
     entries: Mapping[str | int, tuple[object, str]]
 
@@ -65,7 +65,7 @@ _NO_SECTION = _Section(None, "", {})
 
 
 def _section(key: str, value: Any, before: Mapping[str | int, tuple[object, str]]) -> _Section:
-    """Write a section; its entries that are the same objects as before are not written again."""
+    """Return a section's text; entries that are the same objects as before are not written."""
     entry, named, made = ENTRIES[key], isinstance(value, Mapping), 0
     now: dict[str | int, tuple[object, str]] = {}
     for name, figures in paced(value.items() if named else enumerate(value)):
@@ -92,5 +92,5 @@ _encoder = json.JSONEncoder(allow_nan=False, check_circular=False, separators=("
 
 
 def dumped(value: Any) -> str:
-    """Write a value as JSON; NaN and infinity raise, since no parser reads them."""
+    """Return a value as JSON; NaN and infinity raise, since parsers refuse them."""
     return _encoder.encode(value)

@@ -15,14 +15,14 @@ from metertap.weight.definitions import Definition
 
 _DAY = 86_400.0
 _LEAST_SECONDS = 60.0
-"""The least time after which a figure of a whole day is estimated."""
+"""The shortest time, in seconds, after which figures of a whole day are estimated."""
 
 
 def weights(figures: Figures, names: Mapping[tuple[str, str], str], context: int) -> Weights | None:
-    """Build the section; None where nothing was weighed.
+    """Build the section; None if nothing was weighed.
 
-    `names` are those under which the document has tools, by name and source; `context` is the
-    model's window in tokens.
+    `names` are the tools' names in the document, by name and source; `context` is the model's
+    window in tokens.
     """
     if not figures.weights:
         return None
@@ -57,7 +57,7 @@ def _calls(tool: ToolFigures) -> int:
 
 
 def _sources(found: tuple[WeightFigures, ...], context: int) -> dict[str, Any]:
-    """Add up what a session with each server, or each framework, begins with."""
+    """Add up the definitions with which a session begins, for each server or framework."""
     sizes: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     for weight in found:
@@ -126,7 +126,7 @@ def _results(weight: WeightFigures, context: int, uptime_seconds: float) -> dict
 
 
 def _quantiles(weight: WeightFigures) -> Percentiles:
-    """Return percentiles of sizes, none of them beyond the largest result."""
+    """Return percentiles of sizes, limited to the largest result."""
     return weight.percentiles.at_most(weight.maximum)
 
 

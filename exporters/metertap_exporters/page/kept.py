@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 _DAY = 86_400.0
 _LONGEST = 4000 * _DAY
 _MOST_ROWS = 200
-"""Tools, caches and requests of each kind that are shown: the most used."""
+"""The most tools, caches and requests of each kind that are shown: the most used ones."""
 _SECTIONS = ("tools", "caches", "operations")
 
 Ask = Callable[["Answers", float, float, "By"], dict[str, Any]]
-"""A function that makes a document of a history's answers, from one Unix time to another."""
+"""A function that makes a document of a history's answers between two Unix times."""
 
 
 def history_route(file: Path | None) -> Route:
-    """Make the route of trends: of the last week, if the request does not say otherwise.
+    """Return the route of trends: by default, of the last week.
 
-    Periods are as long as some thirty of them need, so that no question is too large.
+    Periods are so long that there are about thirty, so that no question is too large.
     """
 
     def ask(answers: Answers, since: float, until: float, by: By) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def history_route(file: Path | None) -> Route:
 
 
 def costs_route(file: Path | None, service: Callable[[], str | None]) -> Route:
-    """Make the route of what `service` spent, by day (UTC), tool and model: of the last 30 days."""
+    """Return the route of what `service` spent by day (UTC), tool and model; default: 30 days."""
 
     def ask(answers: Answers, since: float, until: float, by: By) -> dict[str, Any]:
         from metertap.history.spending import spending
@@ -61,7 +61,7 @@ def costs_route(file: Path | None, service: Callable[[], str | None]) -> Route:
 
 
 def _route(file: Path | None, days: int, ask: Ask) -> Route:
-    """Make a route: one question at a time is answered, for all who ask the same.
+    """Return a route that answers one question at a time, for all requests that ask it.
 
     It takes `since` and `until` in Unix seconds (by default the last `days`), and `by=version`.
     """

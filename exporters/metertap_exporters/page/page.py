@@ -1,7 +1,7 @@
-"""The page's files over HTTP, under a policy that lets them load nothing from anywhere else.
+"""The page's files over HTTP, under a policy that lets them load nothing from elsewhere.
 
-The page reads `/metrics` like anybody; the process keeps nothing for it. Charts are drawn by
-plotly.js, out of the installed package `plotly` (extra `dashboard`), which is never imported.
+The page reads `/metrics` as any client; the process keeps nothing for it. plotly.js draws the
+charts, from the installed package `plotly` (extra `dashboard`), which is never imported.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def routes(
 ) -> dict[str, Route]:
     """List the routes of the page's files by path; `/` is the page itself.
 
-    `/history` shows what the file `history` has, and what `service` spent on models.
+    `/history` shows the contents of the file `history`, and what `service` spent on models.
     """
     served: dict[str, Route] = {f"/{name.removesuffix('.html')}": _file(name) for name in FILES[1:]}
     served["/"] = _file(FILES[0])
@@ -75,10 +75,10 @@ def routes(
 
 
 def chart_library() -> Path | None:
-    """Find plotly.js where its package is installed, without importing anything."""
+    """Return plotly.js of the installed package, without importing anything; None without it."""
     try:
         spec = importlib.util.find_spec("plotly")
-    except (ImportError, ValueError):  # a module of that name which is not what it seems
+    except (ImportError, ValueError):  # a module of that name is not what it seems
         return None
     for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
         path = Path(folder, "package_data", "plotly.min.js")
@@ -95,7 +95,7 @@ def _file(name: str) -> Route:
 
 
 def _kept(read: Callable[[], bytes], content_type: str) -> Route:
-    """Make a route whose answer browsers keep, and ask about each time it is needed."""
+    """Return a route whose answer browsers keep, and revalidate at each use."""
 
     def route(environ: Environ) -> Response:
         body = read()
@@ -109,8 +109,8 @@ def _kept(read: Callable[[], bytes], content_type: str) -> Route:
 
 
 def _facts(history: Path | None) -> Response:
-    """Return what the page has to know: whether a history is kept, and the charts' library is there
-    or how it is installed."""
+    """Return what the page must know: whether there is a history, and whether there is the charts'
+    library, or how to install it."""
     library = chart_library()
     facts: Mapping[str, str | bool | None] = {
         "has_history": history is not None,
@@ -121,13 +121,13 @@ def _facts(history: Path | None) -> Response:
 
 
 def _version(library: Path) -> str:
-    """Return a version of a file by size and time, for an address that may be cached for good."""
+    """Return a file's version by size and time, for an address that may be cached for ever."""
     facts = library.stat()
     return f"{facts.st_size:x}-{facts.st_mtime_ns:x}"
 
 
 class _SharedLibrary:
-    """The route of the charts' library: megabytes that all who read at the same time share."""
+    """The route of the charts' library: megabytes that are shared by all who read them."""
 
     def __init__(self) -> None:
         self._reading = locks.lock()

@@ -1,7 +1,7 @@
-"""Prometheus rules from thresholds: recording rules first, then the alerts that read them.
+"""Prometheus rules from thresholds: recording rules first, then the alerts that use them.
 
-The file is YAML. Expressions are block literals, which nothing in them can end: PromQL's own
-quoting leaves only printable characters. Every other text is a quoted string.
+The file is YAML. Expressions are block literals, which nothing in them can end: PromQL's quoting
+leaves only printable characters. All other texts are quoted strings.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _HEAD = "# Written by `metertap rules` from [tool.metertap.alerts]: change that,
 
 
 def groups(thresholds: Thresholds) -> list[Group]:
-    """Make every rule; no group is empty."""
+    """Return all rules; no group is empty."""
     made = [
         Group("metertap-tools-recorded", recording.of_tools(thresholds)),
         Group("metertap-caches-recorded", recording.of_caches(thresholds)),

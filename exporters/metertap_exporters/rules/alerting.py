@@ -27,7 +27,7 @@ from metertap_exporters.rules.model import AlertingRule, literal, only, variants
 Limits = TypeVar("Limits", ToolThresholds, CacheThresholds)
 
 SHORTEST_SECONDS = catalogue.TOOL_DURATION.buckets[0]
-"""The lowest target of a 95th percentile that the histogram can tell from others."""
+"""The lowest target of a 95th percentile that the histogram can distinguish."""
 
 _LABELS = {
     "tool": promql.TOOL,
@@ -46,7 +46,7 @@ _VALUES = {
 
 
 def of_tools(thresholds: Thresholds) -> list[AlertingRule]:
-    """Make the alerts of tools that fail, are slow or are not called."""
+    """Return the alerts of tools that fail, are slow or are not called."""
     window, tool, tools = thresholds.window_seconds, thresholds.tool, thresholds.tools
     found: list[AlertingRule] = []
     for definition, key, seconds in (
@@ -74,9 +74,9 @@ def of_tools(thresholds: Thresholds) -> list[AlertingRule]:
 
 
 def of_error_budgets(thresholds: Thresholds) -> list[AlertingRule]:
-    """Make multi-window burn-rate alerts, four for each objective.
+    """Return multi-window burn-rate alerts, four for each objective.
 
-    The long window says that it matters, the short one that it still goes on.
+    The long window tells that it matters, the short one that it still goes on.
     """
     same = attrgetter("success_objective", "minimum_calls")
     return [
@@ -104,7 +104,7 @@ def of_error_budgets(thresholds: Thresholds) -> list[AlertingRule]:
 
 
 def of_caches(thresholds: Thresholds) -> list[AlertingRule]:
-    """Make the alerts of caches that do not help."""
+    """Return the alerts of caches that do not help."""
     keys = ("hit_rate", "minimum_lookups")
     default, own, seconds = thresholds.cache, thresholds.caches, thresholds.window_seconds
     return list(
@@ -113,7 +113,7 @@ def of_caches(thresholds: Thresholds) -> list[AlertingRule]:
 
 
 def of_processes(thresholds: Thresholds) -> list[AlertingRule]:
-    """Make the alerts of processes: gone, past a limit of series, with faults of the meter."""
+    """Return the alerts of processes: gone, past a limit of series, with faults of the meter."""
     hold = thresholds.tool.for_seconds
     found = []
     for job in thresholds.jobs:
@@ -150,12 +150,12 @@ def _with_threshold(
     keys: tuple[str, str],
     seconds: int,
 ) -> Iterator[AlertingRule]:
-    """Make the default's rule and the exceptions'; `keys` are those of threshold and minimum."""
+    """Yield the default's rule and the exceptions'; `keys` name threshold and minimum."""
     for variant, limits in variants(label, default, own, attrgetter(*keys, "for_seconds")):
         threshold, minimum = attrgetter(*keys)(limits)
         if threshold is not None:
             if definition is definitions.SLOW_TOOL:
-                # Of shorter calls the histogram cannot tell how short they are.
+                # The histogram cannot distinguish shorter calls.
                 threshold = max(threshold, SHORTEST_SECONDS)
             yield _rule(
                 definition,
@@ -178,7 +178,7 @@ def _rule(
     severity: str = "",
     **words: object,
 ) -> AlertingRule:
-    """Fill in a definition. `seconds` is the window that its figure is taken over."""
+    """Return a definition as a rule. `seconds` is the window of its figure."""
     known = {
         **{word: f"{{{{ $labels.{label} }}}}" for word, label in _LABELS.items()},
         **recording.names(seconds),

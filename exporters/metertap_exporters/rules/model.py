@@ -1,4 +1,4 @@
-"""The parts of a rules file, and the rules that result from defaults and exceptions."""
+"""The parts of a rules file, and the rules for defaults and exceptions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RecordingRule:
-    """A series that Prometheus computes and keeps."""
+    """A series that Prometheus computes and stores."""
 
     record: str
     expr: str
@@ -21,7 +21,7 @@ class RecordingRule:
 
 @dataclass(frozen=True, slots=True)
 class AlertingRule:
-    """A condition, how long it has to hold, and what to tell."""
+    """A condition, how long it has to hold, and the texts of the alert."""
 
     name: str
     expr: str
@@ -42,9 +42,9 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One rule's share of the tools or caches: those with equal thresholds.
+    """The tools or caches of one rule, which have equal thresholds.
 
-    Those with thresholds of their own have a rule each, and the label says whose it is.
+    Those with their own thresholds have a rule each, with a label that names them.
     """
 
     matchers: str
@@ -63,10 +63,10 @@ def variants(
 
 
 def only(label: str, name: str) -> Variant:
-    """Select one tool or cache by its name, for a rule of its own."""
+    """Return the variant of one tool or cache, for a rule of its own."""
     return Variant(f"{{{label}={quoted(name)}}}", {label: literal(name)})
 
 
 def literal(text: str) -> str:
-    """Escape `text` for where Prometheus expands templates."""
+    """Escape `text` for places where Prometheus expands templates."""
     return text.replace("{{", '{{"{{"}}')

@@ -1,7 +1,7 @@
 """Recording rules: calls, failures and percentiles per tool; lookups and hits per cache.
 
-Only calls that count are in them: ok and failed. Where nothing happened there is no value, because
-no traffic is neither good nor bad.
+They include only calls that count: ok and failed. Without traffic there is no value, which is
+neither good nor bad.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from metertap.text import prometheus_duration
 from metertap_exporters.rules.model import RecordingRule
 
 WEEK_WINDOW = 3600
-"""The seconds that today's and last week's percentile are taken over."""
+"""The seconds of the windows for today's and last week's percentile."""
 
 _BY_TOOL = f"by (job, {promql.TOOL})"
 _BY_CACHE = f"by (job, {promql.CACHE}, {promql.SYSTEM})"
@@ -29,12 +29,12 @@ _RECORDED = {
 
 
 def names(seconds: int) -> dict[str, str]:
-    """Name the recorded series over a window: calls and lookups are per second."""
+    """Return the names of the recorded series of a window: calls and lookups are per second."""
     return {figure: f"{name}{prometheus_duration(seconds)}" for figure, name in _RECORDED.items()}
 
 
 def of_tools(thresholds: Thresholds) -> list[RecordingRule]:
-    """Make the recording rules that the alerts of tools read."""
+    """Return the recording rules that the alerts of tools use."""
     everyone = (thresholds.tool, *thresholds.tools.values())
     windows = {thresholds.window_seconds}
     percentiles = {thresholds.window_seconds}
@@ -73,7 +73,7 @@ def _p95(over: str) -> str:
 
 
 def of_caches(thresholds: Thresholds) -> list[RecordingRule]:
-    """Make the recording rules that the alerts of caches read."""
+    """Return the recording rules that the alerts of caches use."""
     if all(cache.hit_rate is None for cache in (thresholds.cache, *thresholds.caches.values())):
         return []
     window = thresholds.window_seconds
