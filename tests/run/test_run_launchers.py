@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metertap.run import launched
+from metertap.run import program_path
 from support.programs import RUN, run
 
 pytestmark = [pytest.mark.interpreter, pytest.mark.programs]
@@ -54,5 +54,5 @@ def test_folders_are_read_off_the_command(command: str, found: list[str], tmp_pa
     for folder in ("sub", "other"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "shop.py").write_text("")
-    made = launched.folders(command.split(), str(tmp_path))
+    made = program_path.folders(command.split(), str(tmp_path))
     assert [Path(one) for one in made] == [tmp_path / one for one in found]

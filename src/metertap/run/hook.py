@@ -9,7 +9,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from metertap import faults, state
-from metertap.run import launched, others
+from metertap.run import others, program_path
 from metertap.run.environment import add_hook
 from metertap.runtime.callers import caller_of
 from metertap.runtime.opening import supervisor_watches
@@ -63,7 +63,7 @@ def _give_way(modules: Iterable[str]) -> None:
     standard library's before, and keeps it.
     """
     folder = _program_folder()
-    folders = launched.folders(program.arguments(), program.start_folder)
+    folders = program_path.folders(program.arguments(), program.start_folder)
     if folder is not None:
         folders.append(str(folder))
     for name in modules:

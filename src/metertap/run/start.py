@@ -20,7 +20,8 @@ import sys
 import time
 
 from metertap.interpreters import is_subinterpreter
-from metertap.run import greenlets, launched, others
+from metertap.run import greenlets, others, program_path
+from metertap.run.program_path import INSTALLED, OURS, STDLIB
 from metertap.runtime import listing
 from metertap.settings import runtime_folder
 from metertap.uncollected import Uncollected
@@ -86,27 +87,8 @@ _MAY_WAIT = frozenset(
 """Variables that have no effect before something is measured."""
 _PORTS = frozenset({"METRICS_JSON_PORT", "PROMETHEUS_PORT"})
 """A port that the system chooses, 0, opens with the first measurement; others open at once."""
-_NEEDED = frozenset(
-    {
-        "importlib_metadata",
-        "metertap",
-        "opentelemetry",
-        "prometheus_client",
-        "psutil",
-        "typing_extensions",
-        "wrapt",
-    }
-)
-"""Packages that metertap imports: others of the same name must not be found in their place."""
-_FLAGS_WITHOUT_VALUE = frozenset(
-    {"-B", "-O", "-OO", "-P", "-b", "-bb", "-d", "-q", "-s", "-u", "-v"}
-)
-_OURS = ("metertap", "metertap_exporters", "metertap_instrumentation")
 _FILE = "pyproject.toml"
 _MOST_BYTES = 2**20
-_INSTALLED = ("site-packages", "dist-packages")
-_STDLIB = os.path.dirname(os.__file__)
-
 _FUNCTOOLS = functools.cache.__code__.co_filename
 
 _lru_cache: Any = functools.lru_cache
@@ -132,26 +114,26 @@ def start(modules_before: Iterable[str], failed: Callable[[Exception], None]) ->
 
 def may_wait() -> bool:
     """Return whether metertap has no visible effect before something is measured."""
-    folder = _program_folder()
+    folder = program_path.first_folder()
     return (
         folder is not None
         and not any(map(_cannot_wait, os.environ.items()))
         and PACKAGES.isdisjoint(sys.modules)
         and _is_import_system_pythons()
-        and not any(map(_shadows, (folder, *_launched())))
-        and not any(map(_configures, _parents((os.getcwd(), folder, *_own_path()))))
+        and not any(map(program_path.shadows, (folder, *program_path.launched())))
+        and not any(map(_configures, _parents((os.getcwd(), folder, *program_path.own_entries()))))
     )
 
 
 def _waits_for_patches() -> bool:
     """Return whether gevent patches the program first, and waiting does no harm."""
-    folder = _program_folder()
+    folder = program_path.first_folder()
     return (
         folder is not None
         and PACKAGES.isdisjoint(sys.modules)
         and _is_import_system_pythons()
-        and not any(map(_shadows, (folder, *_launched())))
-        and greenlets.patches_later(_script())
+        and not any(map(program_path.shadows, (folder, *program_path.launched())))
+        and greenlets.patches_later(program_path.script())
     )
 
 
@@ -160,35 +142,6 @@ def _cannot_wait(variable: tuple[str, str]) -> bool:
     if not name.startswith(_PREFIXES) or name in _MAY_WAIT:
         return False
     return name not in _PORTS or value.strip() != "0"
-
-
-def _script() -> str | None:
-    """Return the script that the command runs, if that comes first."""
-    words = [word for word in sys.orig_argv[1:] if word not in _FLAGS_WITHOUT_VALUE]
-    return words[0] if words and not words[0].startswith("-") else None
-
-
-def _program_folder() -> str | None:
-    """Return the folder that comes first on the program's path; None if that is uncertain."""
-    words = iter(sys.orig_argv[1:])
-    for word in words:
-        if word in _FLAGS_WITHOUT_VALUE:
-            continue
-        if word.startswith(("-W", "-X")):
-            if len(word) == 2:  # its value is the next word
-                next(words, None)
-            continue
-        if word in {"-c", "-m", "-"}:
-            break
-        if word.startswith("-"):
-            return None
-        script = os.path.realpath(word)
-        return os.path.dirname(script) if os.path.isfile(script) else None
-    return os.getcwd()
-
-
-def _launched() -> list[str]:
-    return launched.folders(sys.orig_argv[1:], os.getcwd())
 
 
 def _is_import_system_pythons() -> bool:
@@ -206,29 +159,6 @@ def _is_import_system_pythons() -> bool:
             except Exception:
                 return False
     return True
-
-
-def _shadows(folder: str) -> bool:
-    """Return whether a module of the program has the name of one that metertap will import."""
-    try:
-        names = {entry.partition(".")[0] for entry in os.listdir(folder) if _can_import(entry)}
-    except OSError:
-        return True
-    return not (names.isdisjoint(sys.stdlib_module_names) and names.isdisjoint(_NEEDED))
-
-
-def _can_import(entry: str) -> bool:
-    """Return whether a file or folder of this name is a module, as `logging.yaml` is not."""
-    return "." not in entry or entry.endswith((".py", ".pyc", ".so", ".pyd"))
-
-
-def _own_path() -> Iterator[str]:
-    """Yield entries of the path where neither packages nor metertap are installed."""
-    for entry in sys.path:
-        if entry.startswith(_STDLIB) or any(name in entry for name in _INSTALLED):
-            continue
-        if not any(os.path.exists(os.path.join(entry, name)) for name in _OURS):
-            yield entry
 
 
 def _parents(folders: Collection[str]) -> Iterator[str]:
@@ -394,9 +324,7 @@ def _begin_rest() -> None:
 
 def _is_programs(frame: FrameType) -> bool:
     """Return whether this code is neither Python's own nor installed, nor metertap's."""
-    if str(frame.f_globals.get("__name__")).partition(".")[0] in _OURS:
+    if str(frame.f_globals.get("__name__")).partition(".")[0] in OURS:
         return False
     file = frame.f_code.co_filename
-    return not file.startswith((_STDLIB, "<frozen ")) and not any(
-        name in file for name in _INSTALLED
-    )
+    return not file.startswith((STDLIB, "<frozen ")) and not any(name in file for name in INSTALLED)

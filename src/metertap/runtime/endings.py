@@ -26,8 +26,13 @@ from metertap import faults, signal_mask, state
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Target
 from metertap.patching.tracebacks import hide_frame
-from metertap.runtime.first_moments import FirstMoments
 from metertap.runtime.hidden_handlers import HiddenHandlers
+from metertap.runtime.moments import (
+    FirstMoments,
+    join_threads,
+    keep_interrupt,
+    seconds_without_files,
+)
 from metertap.runtime.signals import (
     CAUGHT,
     HARMLESS,
@@ -41,8 +46,6 @@ from metertap.runtime.signals import (
 
 END_SECONDS = 0.8
 """The longest that metertap delays the end of a process."""
-_WITHOUT_FILES_SECONDS = 10.0
-"""How much longer threads are waited for where no file can be opened."""
 FLUSH_MILLISECONDS = 500.0
 """The longest that a flush waits for a collector, unless it is told."""
 
@@ -333,18 +336,18 @@ class Endings:
             self._end(self._until())
 
     def _end(self, until: float) -> None:
-        without_files = faults.kept("ending", _seconds_without_files, 0.0)
+        without_files = faults.kept("ending", seconds_without_files, 0.0)
         with faults.guarded("ending"):
             if not self._push_unless_interrupted(until):
                 until = time.monotonic()
         with faults.guarded("exit"):
             self._stop(until)
         with faults.guarded("exit"):
-            _join_threads(until + without_files)
+            join_threads(until + without_files)
         with faults.guarded("exit"):
             faults.leave_handlers()
         with faults.guarded("exit"):
-            _keep_interrupt()
+            keep_interrupt()
 
 
 _watching: Endings | None = None
@@ -361,46 +364,3 @@ def _forked_in_parent() -> None:
 
 
 state.on_fork(before=_before_fork, parent=_forked_in_parent)
-
-
-def _seconds_without_files() -> float:
-    """Return how much longer threads are waited for: on a busy machine they may need it.
-
-    It is asked before endpoints close, which gives back files that others may take at once.
-    """
-    try:
-        os.close(os.open(os.devnull, os.O_RDONLY))
-    except OSError:
-        return _WITHOUT_FILES_SECONDS
-    return 0.0
-
-
-def _join_threads(until: float) -> None:
-    """Wait for the threads of metertap, which were asked to end, until that time at most.
-
-    A daemon thread that wakes up while Python finalises is ended by `pthread_exit`, which ends the
-    whole process with SIGABRT where no file can be opened (glibc loads a library for it).
-    """
-    for thread in threading.enumerate():
-        if thread.daemon and thread.name.startswith("metertap-"):
-            thread.join(max(0.0, until - time.monotonic()))
-
-
-def _keep_interrupt() -> None:
-    """Let a program that KeyboardInterrupt ended die of SIGINT, as it does without metertap.
-
-    CPython notes such an end in a flag, and reads it after the exit handlers. Each `exec` of a text
-    clears the flag, on any thread: that of a dataclass or a named tuple in a module that a thread
-    of metertap was importing, for example. An `exec` that KeyboardInterrupt ends sets it again.
-    """
-    error = getattr(sys, "last_value", None)
-    traceback = getattr(sys, "last_traceback", None)
-    is_the_programs_end = (
-        type(error) is KeyboardInterrupt
-        and not hasattr(sys, "ps1")  # in an interactive session the last error ended nothing
-        and traceback is not None
-        and traceback.tb_frame.f_back is None
-    )
-    if is_the_programs_end:
-        with suppress(KeyboardInterrupt):
-            exec("raise KeyboardInterrupt")  # noqa: S102  # a text of ours
