@@ -18,7 +18,7 @@ from _pytest.mark.expression import Expression
 from hypothesis import settings
 
 import metertap
-from support import halves, loud_faults, ports
+from support import frozen, halves, loud_faults, ports
 from support.global_provider import unset_global_provider
 
 # Some machines forbid Python to keep what it compiles. Each worker and each program that a test
@@ -94,30 +94,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rooms.get(os.path.relpath(item.path, tests).split(os.sep)[0], 50))
 
 
-_modules = 0
-"""How many modules there were when the collector was last told to leave them alone."""
-
-
 def pytest_collection_finish() -> None:
     # Everything that is imported by now stays. The collector, and whoever asks it for objects as
     # metertap does to find caches, need not look through all of that in every test.
-    global _modules
     gc.collect()
-    gc.freeze()
-    _modules = len(sys.modules)
+    frozen.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_stays_but_libraries() -> Iterator[None]:
-    """Leave alone what earlier files imported, and remove the objects that this file leaves.
+    """Remove the objects that a file of tests leaves, and set aside what stays.
 
-    metertap finds caches and servers among all living objects, so those of another file would be
-    in the figures of a test.
+    metertap finds caches and servers among all living objects that are not set aside, so those of
+    another file would be in the figures of a test.
     """
-    if len(sys.modules) > _modules + 100:
-        pytest_collection_finish()
     yield
     gc.collect()
+    frozen.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,6 @@ themselves (what they call is tried) and those of `_NEVER_FAIL`.
 
 from __future__ import annotations
 
-import gc
 import inspect
 import logging
 import sys
@@ -19,13 +18,10 @@ from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
-import metertap
-import metertap_exporters
-import metertap_instrumentation
 from metertap import faults
+from support import frozen
+from support.frozen import OURS
 
-_PACKAGES = (metertap, metertap_exporters, metertap_instrumentation)
-OURS = tuple(str(Path(package.__file__ or "").parent) for package in _PACKAGES)
 _NEVER_FAIL = {
     "faults.py": None,
     "tracebacks.py": None,
@@ -161,11 +157,9 @@ def _can_fail(code: CodeType) -> bool:
 def _functions(codes: list[CodeType]) -> dict[CodeType, list[FunctionType]]:
     """Find the functions that are there with each code."""
     found: dict[CodeType, list[FunctionType]] = {code: [] for code in codes}
-    gc.unfreeze()  # what was there before the tests is not looked at otherwise
-    for item in gc.get_objects():
-        if type(item) is FunctionType and item.__code__ in found:
-            found[item.__code__].append(item)
-    gc.freeze()
+    for function in frozen.functions():
+        if function.__code__ in found:
+            found[function.__code__].append(function)
     return {code: functions for code, functions in found.items() if functions}
 
 
@@ -190,14 +184,7 @@ def broken(
 
 def every_function() -> list[CodeType]:
     """Find the code of every function of ours that is there."""
-    gc.unfreeze()
-    found = {
-        item.__code__: None
-        for item in gc.get_objects()
-        if type(item) is FunctionType and item.__code__.co_filename.startswith(OURS)
-    }
-    gc.freeze()
-    return list(found)
+    return list({function.__code__: None for function in frozen.functions()})
 
 
 _mends: dict[CodeType, Callable[[], None]] = {}
