@@ -82,6 +82,7 @@ def _stopped(*error: BaseException) -> None:
     request = handlers.claimed_request()
     if request is not None:
         request.stops(*error)
+        request.is_told = not error
 
 
 validated = around(handlers.PLACE, _validated)

@@ -139,7 +139,7 @@ run = around(
 def _converts(*_args: Any, **_kwargs: Any) -> None:
     request = claimed_request()
     if request is not None:
-        request.returns()
+        request.converts()
 
 
 convert = around(PLACE, _converts)

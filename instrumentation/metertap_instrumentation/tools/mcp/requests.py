@@ -126,6 +126,8 @@ class Request:
     """Whether an inner layer has noted when the handler began."""
     _is_called = False
     """Whether the handler's own function has been called."""
+    is_told = False
+    """Whether the handler's function has just said itself that it returned."""
     _error = 0
     """The id of the exception that ended the handler."""
 
@@ -219,6 +221,16 @@ class Request:
             return
         frame[ENDED] = clock()
         self._error = id(error)
+
+    def converts(self) -> None:
+        """Note that what was returned just now becomes an answer: a tool inside may be called so.
+
+        If a function has said itself that it returned, that was when the handler ended.
+        """
+        if self.is_told:
+            self.is_told = False
+        else:
+            self.stops()
 
     def fails(self, error: BaseException) -> None:
         """Note that the handler raised `error`, and what that means for the call."""
