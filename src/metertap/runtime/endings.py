@@ -1,11 +1,11 @@
-"""The ends of a process: what was measured is pushed, and the end stays the program's own.
+"""The ends of a process: push what was measured first, then let the process end as it would have.
 
-Seen are exit handlers (the program returns, calls `sys.exit` or raises), children of
-`multiprocessing`, which end without exit handlers, `os._exit` (by which children end that a program
-forks itself: those of Celery's pool, RQ's work horses), SIGTERM and SIGHUP where the program does
-not handle them, and a signal that a program sends to itself (as uvicorn does once it has shut
-down). Nothing is seen of SIGKILL and other deadly signals: they lose what was measured since the
-last periodic export.
+metertap sees these ends: exit handlers (the program returns, calls `sys.exit` or raises); children
+of `multiprocessing`, which end without exit handlers; `os._exit`, by which children end that a
+program forks itself (those of Celery's pool, RQ's work horses); SIGTERM and SIGHUP, where the
+program does not handle them; and a signal that a program sends to itself (as uvicorn does once it
+has shut down). SIGKILL and other deadly signals cannot be seen: they lose what was measured since
+the last periodic export.
 """
 
 from __future__ import annotations
@@ -45,27 +45,27 @@ from metertap.runtime.signals import (
 )
 
 END_SECONDS = 0.8
-"""The longest that metertap delays the end of a process."""
+"""The longest time by which metertap delays the end of a process, in seconds."""
 FLUSH_MILLISECONDS = 500.0
-"""The longest that a flush waits for a collector, unless it is told."""
+"""The longest time that a flush waits for a collector where its caller names none."""
 
 _PUT_OFF_SECONDS = 0.2
-"""The part of it in which the main thread may leave code that holds a lock."""
+"""How much of `END_SECONDS` the main thread has to leave code that holds a lock."""
 _SWITCH_SECONDS = 1e-4
 """Python's switch interval during a push, in seconds.
 
-A push takes the interpreter some hundred times, from threads that compute: they keep it for 5
-milliseconds each otherwise.
+A push needs the interpreter some hundred times while other threads compute; at the usual interval
+each of them would keep it for 5 milliseconds.
 """
 
 
 class Endings:
     """The ends of one process, from `watch` to `forget`.
 
-    `push` sends what was measured, until a time by the monotonic clock at most; it is called before
-    every end that can be seen, by whichever thread sees it, and may be called twice. `stop` asks
-    the threads of metertap to end, and waits until such a time at most. An end takes `END_SECONDS`
-    and the seconds that `more` gives.
+    `push` sends what was measured and returns by a given time on the monotonic clock. The thread
+    that sees an end calls it before that end; it may be called twice. `stop` asks metertap's
+    threads to end, and waits for them until such a time at most. An end takes up to `END_SECONDS`
+    plus the seconds that `more` returns.
     """
 
     def __init__(
@@ -78,27 +78,27 @@ class Endings:
         self._stop = stop
         self._more = more
         self._aside: list[int] = []
-        self._is_pushing = False  # and the main thread waits for it
-        self._ends_by: int | None = None  # a signal that came meanwhile
-        self._asked: FirstMoments | None = None  # of the end that a signal has asked for
-        self._is_ending = False  # by an exit handler, which no interrupt keeps from it any more
+        self._is_pushing = False  # and the main thread waits for the push
+        self._ends_by: int | None = None  # a signal that came during the push
+        self._asked: FirstMoments | None = None  # of the end that a signal asked for
+        self._is_ending = False  # an exit handler is ending it; no interrupt stops that
         self._put_off_until: float | None = None
         self._handlers = HiddenHandlers(self._caught)
         self._raised = PatchSet("signal", [Target("raise_signal", self._raise_signal)])
         self._left = PatchSet("os", [Target("_exit", self._leave), Target("kill", self._kill)])
 
     def watch(self, *, pushes: bool) -> None:
-        """Watch for the end of the process; `pushes` says whether anything could be lost then."""
+        """Watch for the end of the process; `pushes` says whether an end could lose anything."""
         global _watching
         _watching = self
-        # Twice: an interrupt that comes just before is raised as a function of Python's begins.
+        # Twice: an interrupt just before the first call is raised as a Python function begins.
         atexit.register(self._exit)
         atexit.register(self._exit)
         if pushes:
             self._watch_early_ends()
 
     def forget(self) -> None:
-        """Leave the process as it would be without metertap."""
+        """Stop watching, and undo the handlers and patches."""
         global _watching
         if _watching is self:
             _watching = None
@@ -111,7 +111,7 @@ class Endings:
         self._handlers.leave()
 
     def woken(self, *, pushes: bool) -> None:
-        """Watch for the end of a forked child, which records for the first time."""
+        """Watch for the end of a forked child, which has just made its first record."""
         if pushes:
             self._watch_early_ends()
 
@@ -131,10 +131,11 @@ class Endings:
             self._watch_multiprocessing(util)
 
     def _watch_multiprocessing(self, util: Any) -> None:
-        """Push at the end of a child of multiprocessing: by `os._exit`, after its finalizers.
+        """Push at the end of a child of `multiprocessing`: by `os._exit`, after its finalizers.
 
-        A child forgets all finalizers when it begins, which may be after its first record (the fork
-        server imports the main module first), and then does what is registered for after a fork.
+        A child forgets all finalizers when it begins, and then runs what was registered to run
+        after a fork. Its first record may come before that: the fork server imports the main module
+        first.
         """
 
         def end_with_it(_endings: Endings | None = None) -> None:
@@ -145,22 +146,23 @@ class Endings:
             end_with_it()
 
     def _caught(self, number: int, frame: FrameType | None) -> None:
-        """End the process by the signal as it would have ended, `END_SECONDS` later at most."""
-        # Python calls a handler from the frame that it interrupts. A handler of the program's that
-        # calls the one it replaced would have found none, and goes on.
+        """End the process by the signal, as it would have ended, but up to `END_SECONDS` later."""
+        # Python calls a handler with the frame that it interrupted. Another frame means that a
+        # handler of the program called this one as its predecessor; without metertap it would have
+        # found none.
         if sys._getframe().f_back is not frame:
             self._push_from_a_thread()
         elif self._asked is not None:
             if self._asked.are_over:
-                die_by(number)  # a second one ends the process at once
-        elif self._is_pushing:  # the main thread waits below this frame, and ends when that is done
+                die_by(number)  # a second signal ends the process at once
+        elif self._is_pushing:  # the main thread waits below this frame, then ends the process
             self._ends_by = number
             self._asked = FirstMoments()
         elif not (may_hold_locks(frame) and self._put_off(number)):
             self._end_by(number)
 
     def _end_by(self, number: int) -> None:
-        """Push, and let the signal do what it does where nobody handles it."""
+        """Push, then raise the signal with its default action."""
         seconds = END_SECONDS
         if self._put_off_until is not None:
             seconds -= time.monotonic() - self._put_off_until + _PUT_OFF_SECONDS
@@ -173,17 +175,17 @@ class Endings:
     def _put_off(self, number: int) -> bool:
         """End the process by the signal as soon as the main thread has left the code it is in.
 
-        The main thread stands still while it handles a signal. Where it was interrupted with a lock
-        that the push needs, the push would wait for it in vain. Returns whether there is time left
-        for that.
+        The main thread stands still while it handles a signal. If the signal interrupted it while
+        it held a lock that the push needs, the push would wait for that lock in vain. Returns
+        whether there is time left to put the end off.
         """
         now = time.monotonic()
         if self._put_off_until is None:
             self._put_off_until = now + _PUT_OFF_SECONDS
             try:
-                # Not a Thread: the main thread may hold the lock of those, too.
+                # Not a Thread: the main thread may hold the locks of `threading`, too.
                 signal_mask.start(partial(self._remind, number))
-            except RuntimeError:  # there are none while Python 3.12 ends
+            except RuntimeError:  # Python 3.12 starts no threads while it ends
                 return False
         elif now >= self._put_off_until:
             return False
@@ -192,7 +194,7 @@ class Endings:
             if not may_hold_locks(frame.f_back if event == "return" else frame):
                 self._end_by(number)
 
-        sys.setprofile(step)  # nobody misses another profiler: the process is about to end
+        sys.setprofile(step)  # it may replace another profiler: the process is about to end
         return True
 
     def _remind(self, number: int) -> None:
@@ -211,7 +213,7 @@ class Endings:
 
     def _kill(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         with faults.guarded("ending"):
-            if len(args) == 2 and args[0] == os.getpid() and args[1]:  # 0 asks if it is there
+            if len(args) == 2 and args[0] == os.getpid() and args[1]:  # 0 only asks: does it run?
                 self._push_before(args[1])
         try:
             return wrapped(*args, **kwargs)
@@ -220,12 +222,12 @@ class Endings:
             raise
 
     def _push_before(self, number: Any) -> None:
-        """Push if the signal, which this process sends to itself, ends it."""
+        """Push if this signal, which the process sends to itself, ends it."""
         if number not in HARMLESS and handler_of(number) is signal.SIG_DFL:
             self._push_from_a_thread()
 
     def _leave(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-        # A child that has recorded nothing, as between a fork and an `exec`, starts no thread.
+        # A child that has recorded nothing, as between a fork and an `exec`, must start no thread.
         if state.recorder().has_activity:
             self._push_from_a_thread()
         try:
@@ -235,7 +237,7 @@ class Endings:
             raise
 
     def _push_from_a_thread(self, seconds: float = END_SECONDS) -> None:
-        """Push, from where no lock can be held, and wait for it `seconds` at most."""
+        """Push in a thread of its own, which holds no locks, and wait for it `seconds` at most."""
         until = self._until(max(0.0, seconds))
 
         def push() -> None:
@@ -245,13 +247,13 @@ class Endings:
         with faults.guarded("ending"), self._undisturbed():
             try:
                 pushed = signal_mask.start(push)
-            except RuntimeError:  # there are none while Python 3.12 ends
+            except RuntimeError:  # Python 3.12 starts no threads while it ends
                 self._push(until)
             else:
                 pushed.acquire(timeout=max(0.0, until - time.monotonic()))
 
     def _until(self, seconds: float = END_SECONDS) -> float:
-        """Return when an end that begins now is over, by the monotonic clock."""
+        """Return when an end that begins now must be over, by the monotonic clock."""
         return time.monotonic() + seconds + faults.kept("ending", self._more, 0.0)
 
     def _push_at_once(self) -> None:
@@ -260,7 +262,7 @@ class Endings:
             self._push_unless_interrupted(self._until())
 
     def _push_unless_interrupted(self, until: float) -> bool:
-        """Push; an interrupt ends that, but goes no further: the program has ended already."""
+        """Push; an interrupt ends the push but is not raised: the program has ended already."""
         try:
             self._push(until)
         except KeyboardInterrupt:
@@ -269,10 +271,10 @@ class Endings:
 
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:
-        """Put off signals that end the process until the block ends.
+        """Put off signals that would end the process until the block ends.
 
-        The handler of such a signal would keep the main thread in the middle of its push, and wait
-        for another one in vain. An interrupt that only repeats one would end the push.
+        The handler of such a signal would stop the main thread in the middle of its push and wait
+        in vain for another push. A repeated interrupt would end the push.
         """
         if self._is_pushing or not is_main_thread():
             yield
@@ -288,7 +290,7 @@ class Endings:
         self._is_pushing = True
         try:
             for _ in range(2 * is_pythons):
-                with suppress(KeyboardInterrupt):  # one that came before this line
+                with suppress(KeyboardInterrupt):  # an interrupt that came before this line
                     signal.signal(signal.SIGINT, interrupt)
             sys.setswitchinterval(_SWITCH_SECONDS)
             yield
@@ -303,11 +305,11 @@ class Endings:
                 with faults.guarded("ending"):
                     first.end()
 
-    # Forks: Python forgets a signal that reaches a child before its first step, so that a child
-    # that is terminated as soon as it is started would live on if it had a handler.
+    # Forks: Python drops a signal that reaches a child before its first step. A child with a
+    # handler that is terminated as soon as it is started would therefore live on.
 
     def before_fork(self) -> None:
-        """Put our handlers aside; the child takes its own when it records."""
+        """Put our handlers aside before a fork; the child installs its own when it records."""
         self._aside = self._handlers.in_force() if is_main_thread() else []
         for number in self._aside:
             handle(number, signal.SIG_DFL)

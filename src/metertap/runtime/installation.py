@@ -1,4 +1,4 @@
-"""The installation: patches, pipeline, alerts and endpoints of this process, and their life."""
+"""The installation: the patches, pipeline, alerts and endpoints of this process, and their life."""
 
 from __future__ import annotations
 
@@ -28,34 +28,36 @@ if TYPE_CHECKING:
     from metertap.runtime.pipeline import Pipeline
 
 _PATCHING = ("caches", "tools", "disabled_instrumentations", "disabled_by_opentelemetry")
-"""Settings that say what is patched."""
+"""The settings that decide what is patched."""
 _HISTORY = ("history", "history_size")
 _IMPORTS_SECONDS = 10.0
-"""The longest that a fork waits for imports; only one that waits for the forking thread takes so
-long."""
+"""The longest that a fork waits while another thread imports the pipeline.
+
+It takes this long only if that thread waits for the forking one.
+"""
 _FILE_SECONDS = 0.25
 """How long the end of a process waits for the file of a history before it pushes to a collector."""
 _LEAVING_SECONDS = 0.1
-"""What a collector that hangs leaves of an end: to leave the listing and the other workers."""
+"""The time that a hanging collector must leave, to leave the listing and the other workers."""
 _PRICE_TABLE, _PRICES_SECONDS = "genai_prices", 5.0
-"""The module whose import takes longer than all the rest of an end, and the longest it may take."""
+"""The module whose import takes longer than the rest of an end, and the longest that may take."""
 
 
 class Installation(MeasuredProcess):
-    """The parts that measure one process, by the settings in force when it is made.
+    """The parts that measure one process, made with the settings in force at that time.
 
-    Where measuring is disabled it exists and does nothing.
+    Where measuring is disabled the installation exists and does nothing.
     """
 
     def __init__(self, caller: Caller, provider: MeterProvider | None = None) -> None:
         super().__init__(caller)
         self._provider = provider
         self._asleep: Asleep | None = None
-        # Not within a guard: where OpenTelemetry or wrapt is not there, nothing is to be measured.
+        # Not guarded: without OpenTelemetry or wrapt there is nothing to measure with.
         self._pipeline = None if self._may_sleep() else self._new_pipeline()
         if importlib.util.find_spec("wrapt") is None:
             raise ModuleNotFoundError("No module named 'wrapt'", name="wrapt")
-        if self._pipeline is not None:  # else imports wait until something is measured
+        if self._pipeline is not None:  # otherwise imports wait for the first record
             importlib.import_module("metertap.patching.wrapper")
         self._waking = locks.rlock()
         self._is_making = False
@@ -64,7 +66,7 @@ class Installation(MeasuredProcess):
         self._watches = supervisor_watches(self._supervise)
 
     def start(self) -> None:
-        """Begin: pipeline first, so that the first patched call has somewhere to go."""
+        """Start every part; the pipeline first, so that the first patched call has a target."""
         if not self.settings.enabled:
             return
         self.is_active = True
@@ -90,10 +92,10 @@ class Installation(MeasuredProcess):
 
     @property
     def pipeline(self) -> Pipeline:
-        """The target of records. It is made at the first access."""
+        """The pipeline that records go to; the first access makes it."""
         with self._waking:
             self._wake()
-            if self._pipeline is None:  # nothing is measured
+            if self._pipeline is None:  # nothing has been recorded
                 self._pipeline = self._new_pipeline()
             return self._pipeline
 
@@ -111,7 +113,7 @@ class Installation(MeasuredProcess):
         return Pipeline(self, self._provider)
 
     def _start_pipeline(self, journal: Journal | None = None) -> None:
-        """Start the pipeline, or put that off until something is measured."""
+        """Start the pipeline, or put that off until the first record."""
         if self._pipeline is None and self._may_sleep():
             self._asleep = Asleep(self._wake, journal)
             self._asleep.start()
@@ -120,7 +122,7 @@ class Installation(MeasuredProcess):
             self._pipeline.start(None if journal is None else _handover(journal))
 
     def _wake(self) -> None:
-        """Start the pipeline that was put off, unless a thread is at that."""
+        """Start the pipeline that was put off, unless another thread is starting it."""
         if self._waking.acquire(blocking=False):
             try:
                 asleep, self._asleep = self._asleep, None
@@ -138,7 +140,7 @@ class Installation(MeasuredProcess):
 
     @contextlib.contextmanager
     def _kept_asleep(self, asleep: Asleep) -> Iterator[None]:
-        """Let the next record begin anew where an interrupt ends the making of the pipeline."""
+        """Let the next record try again if an interrupt ends the making of the pipeline."""
         try:
             yield
         except Exception:
@@ -152,7 +154,7 @@ class Installation(MeasuredProcess):
             raise
 
     def shutdown(self) -> None:
-        """Flush, stop the endpoints, undo every patch. What was recorded stays. Never raises."""
+        """Flush, stop the endpoints and undo every patch. Recorded data stays. Never raises."""
         if not self.is_active:
             return
         self.is_active = False
@@ -181,7 +183,7 @@ class Installation(MeasuredProcess):
             self._leaving.now()
 
     def replace(self, caller: Caller, provider: MeterProvider | None) -> None:
-        """Go on with the settings that are in force now. Nothing that was recorded is lost."""
+        """Take over the settings in force now, and lose nothing that was recorded."""
         self._caller, self._provider = caller, provider
         before, self.settings = self.settings, state.settings()
         self.notes.clear()
@@ -217,7 +219,7 @@ class Installation(MeasuredProcess):
                 _install_instrumentations(self.settings)
 
     def forked(self) -> None:
-        """Renew in a forked child what a fork breaks."""
+        """Renew in a forked child what the fork broke."""
         self._leaving.begin()
         if self.is_active:
             if self._asleep is not None:
@@ -226,7 +228,7 @@ class Installation(MeasuredProcess):
                 self._pipeline.forked()
             if self.watch is not None:
                 self.watch.forked()
-            # After the pipeline's own callback, which gives the child something to push with.
+            # After the pipeline's own callback, which gives the child readers to push with.
             state.recorder().forget_activity_callback(self._woken)
             state.recorder().on_activity(self._woken)
             self._announcement.forked()
@@ -237,11 +239,11 @@ class Installation(MeasuredProcess):
 
     def _push_the_rest(self, until: float) -> None:
         """Push what was not pushed yet, until `until` at most, and leave the listing."""
-        # The first price imports the table. What is pushed later would wait for that in vain.
+        # The first price imports the price table; later pushes would wait in vain for that import.
         with faults.guarded("exit"):
             if seconds := _seconds_for_prices():
                 listing.briefly(_load_prices, seconds)
-        # A file that is locked must leave time for a collector, and one that hangs for the file.
+        # A locked file must leave time for the collector, and a hanging collector for the file.
         with faults.guarded("exit"):
             if self.history is not None:
                 self.history.flush(min(until, time.monotonic() + _FILE_SECONDS))
@@ -258,7 +260,7 @@ class Installation(MeasuredProcess):
             self._leaving.now(until)
 
     def _stop_threads(self, until: float) -> None:
-        """Ask every thread to end; the last may be an endpoint that is just coming up."""
+        """Ask every thread to end; an endpoint that is just coming up may be the last."""
         with faults.guarded("exit"):
             if self._pipeline is not None:
                 self._pipeline.close_endpoints(until)
@@ -272,7 +274,7 @@ class Installation(MeasuredProcess):
             self._leaving.now(until)
 
     def flush(self, timeout_milliseconds: float) -> None:
-        """Push what was measured to the collector and the history, if there are any."""
+        """Push what was measured to the collector and to the history, if there are any."""
         if self.history is not None:
             with faults.guarded("flush"):
                 self.history.flush(time.monotonic() + timeout_milliseconds / 1000)
@@ -280,22 +282,22 @@ class Installation(MeasuredProcess):
             self._pipeline.flush(timeout_milliseconds)
 
     def before_fork(self, seconds: float) -> None:
-        """Wait until no thread makes the pipeline: a child would inherit half of that.
+        """Wait until no thread is making the pipeline, or a child would inherit a half-made one.
 
-        The pipeline is made of imports, which a child could never finish: these are waited for
-        longer.
+        Making it imports modules, and a child could never finish those imports, so a fork waits for
+        them longer.
         """
         self._fork.waited = self._waking.acquire(timeout=seconds) or (
             self._is_making and self._waking.acquire(timeout=_IMPORTS_SECONDS)
         )
 
     def forked_in_parent(self) -> None:
-        """Let other threads go on."""
+        """Let other threads make the pipeline again."""
         if self._fork.waited:
             self._waking.release()
 
     def _supervise(self) -> None:
-        """Leave the ports to the children: this process starts and restarts them, no more."""
+        """Leave the ports to the children: this process only starts and restarts them."""
         self.pipeline.rest()
         running.unregister()
 
@@ -310,7 +312,7 @@ class Installation(MeasuredProcess):
                 page=self.page_within,
                 is_seen=self.pipeline.json is not None,
             )
-            # A command, or a test, that looks at itself has nobody to tell.
+            # A command or a test that looks at itself alerts nobody.
             if self.watch is not None and not self._caller.is_command:
                 self.watch.start()
 
@@ -334,13 +336,13 @@ class Installation(MeasuredProcess):
 
 
 def _handover(journal: Journal) -> Handover:
-    from metertap.runtime.handover import Handover  # by now somebody looks
+    from metertap.runtime.handover import Handover  # only awake processes need it
 
     return Handover(journal)
 
 
 def _seconds_for_prices() -> float:
-    """Return how much longer an end may take because the prices of models are not loaded yet."""
+    """Return how much longer an end may take because the price table is not imported yet."""
     is_needed = state.recorder().has_usage and _PRICE_TABLE not in sys.modules
     return _PRICES_SECONDS if is_needed else 0.0
 

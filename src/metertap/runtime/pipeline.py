@@ -1,9 +1,9 @@
-"""The pipeline: which meter provider is in force, and what happens when another one is.
+"""The pipeline: the meter provider in force, and the move to another one.
 
-A provider that the application set is used as it is, and given readers
-(`metertap.runtime.readers`) for what it does not export already. Without one metertap makes its
-own, never sets it as the global one, and moves when the application sets one: instruments, readers,
-and the counts so far.
+Where the application has set a provider, the pipeline uses it as it is, and adds readers
+(`metertap.runtime.readers`) for whatever it does not export already. Otherwise metertap makes a
+provider of its own, never sets it as the global one, and moves its instruments, readers and counts
+to the application's provider when the application sets one.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _SETTLE_SECONDS = 0.5
 class Pipeline:
     """Instruments, readers and endpoints, with the settings in force when it is made.
 
-    `provider` is where records go; `owned` is the same where metertap made it, and the place of
-    our readers where the application's takes none.
+    `provider` receives the records. `owned` is the provider that metertap made, if it made one: the
+    same as `provider`, or one that holds our readers because the application's provider takes none.
     """
 
     def __init__(self, host: Host, provider: MeterProvider | None = None) -> None:
@@ -62,7 +62,7 @@ class Pipeline:
     def start(self, handover: Handover | None = None) -> None:
         """Attach to the provider in force, or make one and watch for the application's.
 
-        `handover` is that of the pipeline before, whose place this one takes.
+        `handover` comes from the previous pipeline, which this one replaces.
         """
         for watch in self._watches[1:]:
             watch.install()
@@ -78,12 +78,12 @@ class Pipeline:
                 self._take_over(handover)
             if self._journal is not None:
                 self._watch.install()
-                self.check()  # one may have been set meanwhile
+                self.check()  # the application may have set one meanwhile
             self.process_metrics.start()
             self._observe_process()
 
     def check(self) -> None:
-        """Notice a provider that was set where no patch could see it."""
+        """Move to a provider that was set where no patch could see it."""
         if self._journal is not None:
             provider = sdk.provider_in_force()
             if provider is not None:
@@ -91,14 +91,14 @@ class Pipeline:
                 self._observe_process()
 
     def flush(self, timeout_milliseconds: float = FLUSH_MILLISECONDS) -> None:
-        """Push what was measured to the collector, if one is exported to."""
+        """Push what was measured to the collector, if there is one."""
         otlp = self._readers.otlp
         if otlp is not None:
             with faults.guarded("flush"):
                 otlp.force_flush(timeout_millis=timeout_milliseconds)
 
     def deliver_nothing(self) -> None:
-        """Push nothing from now on: this process only looks at itself."""
+        """Push nothing from now on: this process only looks at its own metrics."""
         if self._readers.otlp is not None:
             self._readers.otlp.delivery.discard()
 
@@ -111,15 +111,15 @@ class Pipeline:
             otlp.shutdown(timeout_millis=max(0.0, until - time.monotonic()) * 1000)
 
     def close_endpoints(self, until: float) -> None:
-        """Stop serving, and begin nothing any more; waits until `until` at most."""
+        """Stop serving and start nothing new; wait until `until` at most."""
         self.process_metrics.end()
         self._readers.close(until)
 
     def shutdown(self) -> Handover | None:
-        """Push the rest, take our readers away and leave every provider; shut none down.
+        """Push the rest, remove our readers and leave every provider; shut none down.
 
-        Returns what a pipeline that takes the place of this one is to be given: nothing where the
-        application's provider, which goes on, has it all.
+        Returns what the next pipeline needs to go on: None where the application's provider, which
+        goes on itself, has everything.
         """
         handover = None
         for watch in self._watches:
@@ -148,14 +148,14 @@ class Pipeline:
         return handover
 
     def rest(self) -> None:
-        """Stop listening in this process; children that it forks may."""
+        """Stop listening in this process; the children that it forks may listen."""
         self._readers.rest()
 
     def forked(self) -> None:
-        """Use nothing of the parent's in a forked child, and make nothing before it is needed.
+        """Use nothing of the parent's in a forked child, and make nothing before the first record.
 
-        Most children record nothing. And a fork hook is no place to use the SDK in: others' locks
-        may still be held, until their hooks have run.
+        Most children record nothing. And a fork hook must not use the SDK: other libraries' locks
+        may still be held until their own hooks have run.
         """
         self._readers.forked()
         self.process_metrics.forked()
@@ -171,8 +171,9 @@ class Pipeline:
     def _wake(self) -> None:
         """Give a forked child, at its first record, readers that count from there.
 
-        A provider of ours is made again, since the SDK's counts are the parent's. The
-        application's gets new readers of ours; its own are the application's to care for.
+        metertap's own provider is made again, since the counts of the SDK are the parent's. The
+        application's provider gets new readers of ours; its own readers are the application's
+        concern.
         """
         with self._lock:
             kept, self._asleep = self._asleep, None
@@ -181,7 +182,7 @@ class Pipeline:
                     self._awake(kept)
             except Exception:
                 raise
-            except BaseException:  # an interrupt: the next record begins anew
+            except BaseException:  # an interrupt: the next record tries again
                 self._asleep = kept
                 if kept is not None:
                     self._recorder.instruments = (kept,)
@@ -203,7 +204,7 @@ class Pipeline:
         self._observe_process()
         self.check()  # the application may have set a provider meanwhile
 
-    # What others ask
+    # What the views, the doctor and the announcement ask
 
     @property
     def json(self) -> JsonSnapshot | None:
@@ -216,28 +217,28 @@ class Pipeline:
         return self._readers.prometheus
 
     def mounted(self) -> Mounted:
-        """Return the views that an application of the program's own is to serve."""
+        """Return the views that an application of the program is to serve."""
         with self._lock:
             return self._readers.mounted()
 
     @property
     def otlp_problem(self) -> str | None:
-        """Why OTLP, though asked for, is not exported, or did not arrive when it last was."""
+        """Why OTLP, though configured, is not exported, or why its last export did not arrive."""
         otlp = self._readers.otlp
         return self._readers.otlp_problem if otlp is None else otlp.delivery.problem
 
     @property
     def pushes(self) -> bool:
-        """Whether something is pushed or left to others, and so could be lost with the process."""
+        """Whether data could be lost at the end: the process pushes, or leaves data to others."""
         return self._readers.otlp is not None or self._readers.workers.has_others()
 
     @property
     def workers_key(self) -> str | None:
-        """A key for the workers that this process shares an address with, if it does."""
+        """The key of the workers that this process shares an address with, if it shares one."""
         return self._readers.workers.service
 
     def service(self) -> dict[str, str]:
-        """Return the program's identity: its provider's, unless nobody gave that one a name."""
+        """Return the program's identity: that of its provider, unless the provider has no name."""
         found = resource.identity(self._settings)
         if self.owned is None and self.provider is not None:
             theirs = sdk.resource_of(self.provider)
@@ -247,20 +248,20 @@ class Pipeline:
         return resource.shortened(found)
 
     def where_prometheus_is(self) -> str | None:
-        """Return advice for a Prometheus that scrapes the JSON endpoint; None without any."""
+        """Return advice for a Prometheus that scrapes the JSON endpoint, if one does."""
         return self._readers.where_prometheus_is()
 
     def readers(self) -> list[tuple[str, bool]]:
-        """List the readers in force, by class, and whether each is ours."""
+        """List the readers in force: their class, and whether they are ours."""
         return self._readers.described()
 
     def recording_paths(self) -> list[str]:
-        """Return how records reach the SDK, for each provider that is recorded to."""
+        """Return how records reach the SDK, for each provider recorded to."""
         instruments = self._recorder.instruments
         return [item.path for item in instruments if isinstance(item, OtelInstruments)]
 
     def stood_back(self) -> list[str]:
-        """Return what is left to other instrumentations, of each provider that is recorded to."""
+        """Return what is left to other instrumentations, for each provider recorded to."""
         instruments = self._recorder.instruments
         found = (item.stood_back for item in instruments if isinstance(item, OtelInstruments))
         return [reason for reason in found if reason is not None]
@@ -268,11 +269,11 @@ class Pipeline:
     # Providers
 
     def _make_own(self, application: MeterProvider | None = None) -> None:
-        """Record to a provider of ours, and to the application's if that one takes no readers."""
+        """Record to a provider of our own, and to the application's if that takes no readers."""
         own = OwnProvider(resource=resource.resource(self._settings), shutdown_on_exit=False)
         self.owned = own
         self.provider = own if application is None else application
-        self._readers.equip(own)  # first: a provider keeps nothing for readers that come later
+        self._readers.equip(own)  # first: a provider keeps nothing for readers added later
         ours = instruments_of(own)
         if application is not None:
             self._record_to(ours, instruments_of(application))
@@ -302,10 +303,10 @@ class Pipeline:
                 handover.journal.replay(self._journal)
 
     def _move(self, provider: MeterProvider) -> None:
-        """Leave our own provider for the one that the application set just now."""
+        """Move from our own provider to the one that the application has just set."""
         with self._lock:
             journal, own = self._journal, self.owned
-            # One whose end went wrong has a journal, of what was measured then, and is not asked.
+            # After a shutdown that failed there is still a journal, but nothing records to it.
             if journal is None or own is None or journal not in self._recorder.instruments:
                 return
             self._journal = None
@@ -316,13 +317,13 @@ class Pipeline:
                 self._record_to(ours, theirs, handover=Handover(journal))
                 return
             otlp, self._readers.otlp = self._readers.otlp, None
-            # What a collector got from us already must not reach it again from the application;
-            # durations that no collector got move to the new provider.
+            # What we sent to a collector must not reach it again through the application's
+            # provider; durations that were not sent move to that provider.
             delivered = otlp is not None and otlp.delivery.settle(_SETTLE_SECONDS)
             self._readers.leave(but=otlp)
             self.owned = None
             self._readers.equip(provider)
-            # Not with the recorder's lock: caches have locks of their own, and new names need it.
+            # Without the recorder's lock: caches have locks of their own, and new names need it.
             handover = Handover(journal, ours.freeze() if delivered else None)
             self._record_to(theirs, handover=handover)
             if delivered or journal.overflowed:
@@ -337,7 +338,7 @@ class Pipeline:
     def _record_to(
         self, *instruments: OtelInstruments | Journal, handover: Handover | None = None
     ) -> None:
-        """Record to these from now on; the last one begins with what `handover` has."""
+        """Record to these from now on; the last one begins with the contents of `handover`."""
 
         def begin() -> None:
             for item in instruments:
@@ -349,7 +350,7 @@ class Pipeline:
         self._recorder.switch(instruments, begin)
 
     def _observe_process(self) -> None:
-        # Not with the recorder's lock: who collects holds the SDK's, and may wait for that one.
+        # Without the recorder's lock: a collection holds the SDK's lock, and may wait for that one.
         with faults.guarded("process_metrics"), self._lock:
             self.process_metrics.observe(self.owned, self.provider)
 
