@@ -167,3 +167,17 @@ def test_an_answer_is_never_cut_into_clear_text(authority: Authority) -> None:
             assert b"secret-figure" not in read(raw)
         client.close()
     made.stop()
+
+
+def test_a_pipe_in_the_place_of_a_certificate_is_not_waited_for(
+    authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate = tmp_path / "server.pem"
+    certificate.write_bytes(authority.issue("127.0.0.1").read_bytes())
+    trusting = ssl.create_default_context(cafile=authority.path)
+    with endpoint(Access(certfile=certificate)) as made:
+        assert b'{"fine":true}' in answered(made, trusting)
+        certificate.unlink()
+        os.mkfifo(certificate)
+        assert b'{"fine":true}' in answered(made, trusting)
+        assert "it is no regular file" in "".join(warnings_of(caplog))

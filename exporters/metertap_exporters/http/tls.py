@@ -41,6 +41,10 @@ class ServerTls:
 
     def _read(self) -> ssl.SSLContext:
         made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        for path in filter(None, (self._certfile, self._keyfile, self._client_cafile)):
+            # A pipe would be waited for, and a device read without end, by the thread that serves.
+            if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+                raise ValueError(f"the certificate {path} cannot be used: it is no regular file")
         path = self._certfile
         try:
             made.load_cert_chain(path, self._keyfile, _refuse_password)
