@@ -75,6 +75,25 @@ def test_endpoints_listen_at_once_where_something_was_seen_before() -> None:
         assert get(wait_for(lambda: tap.json_url) + "/healthz").status == 200
 
 
+def test_a_worker_that_may_take_the_port_while_it_is_refused_it_takes_it() -> None:
+    endpoint = Endpoint("json", App({}), "127.0.0.1", 0, explicit=True, variable="PORT")
+    asked: list[bool] = []
+
+    def may_bind() -> bool:
+        asked.append(bool(asked))
+        if not asked[-1]:
+            endpoint.start()  # another thread has just been given the place of an ended worker
+        return asked[-1]
+
+    endpoint.may_bind = may_bind
+    endpoint.start()
+    try:
+        assert get(wait_for(lambda: endpoint.url) + "/healthz").status in {200, 404}
+    finally:
+        endpoint.stop()
+    assert asked == [False, True]
+
+
 def test_a_default_port_that_is_taken_moves_on_with_one_warning(
     taken: int, caplog: pytest.LogCaptureFixture
 ) -> None:

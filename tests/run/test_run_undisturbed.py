@@ -45,7 +45,7 @@ def _served(
     ("variable", "value", "told"),
     [
         ("PERFORMANCE_METRICS_ENABLED", "false", None),
-        ("METRICS_JSON_PORT", "banana", "METRICS_JSON_PORT='banana'"),
+        ("METRICS_WINDOW_SIZE", "banana", "METRICS_WINDOW_SIZE='banana'"),
     ],
 )
 def test_a_server_and_its_log_are_as_without(

@@ -34,6 +34,8 @@ class _Listening:
     def __init__(self) -> None:
         self.server: Server | None = None
         self.ready = locks.event()
+        self.is_asked_again = False
+        """Whether `start` was called since it was asked whether the endpoint may be bound."""
 
 
 class Endpoint:
@@ -141,6 +143,7 @@ class Endpoint:
         """Bind and serve from a daemon thread; returns at once. Starts once."""
         with self._lock:
             if self._listening is not None:
+                self._listening.is_asked_again = True
                 return
             listening = self._listening = _Listening()
         threads.Thread(
@@ -170,8 +173,9 @@ class Endpoint:
 
     def _serve(self, listening: _Listening) -> None:
         with faults.guarded(f"endpoint {self.label}"):
-            server = None
+            server, is_late = None, False
             try:
+                listening.is_asked_again = False
                 may_bind = self.may_bind is None or self.may_bind()
                 if may_bind:
                     server = self._bind(listening)
@@ -181,6 +185,7 @@ class Endpoint:
                         listening.server = server
                     elif wanted:
                         self._listening = None  # another start may take its place
+                        is_late = listening.is_asked_again  # and may have come already
             finally:
                 listening.ready.set()
             if not wanted:
@@ -188,6 +193,8 @@ class Endpoint:
                     server.server_close()
                 return
             self._settled()
+            if is_late:
+                self.start()
             if server is not None:
                 try:
                     server.serve_forever(POLL_SECONDS)
