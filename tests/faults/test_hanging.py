@@ -134,12 +134,19 @@ def test_a_listing_that_hangs_delays_the_end_of_an_idle_program(
     assert seconds < DELAYED
 
 
-def test_a_listing_that_hangs_delays_the_end_of_a_program_that_is_served(tmp_path: Path) -> None:
+@pytest.mark.parametrize("when", ["after", "end"], ids=["as it is listed", "as it ends"])
+def test_a_listing_that_hangs_delays_the_end_of_a_program_that_is_served(
+    when: str, tmp_path: Path
+) -> None:
+    served, hangs = (
+        "while tap.json_url is None: time.sleep(0.01)\n",
+        f"{UNLINK_HANGS}os.unlink = unlink",
+    )
     code = PROGRAM.format(
         before="",
         instrument="tap = metertap.instrument()",
-        after="",
-        end=f"while tap.json_url is None: time.sleep(0.01)\n{UNLINK_HANGS}os.unlink = unlink",
+        after=hangs if when == "after" else "",
+        end=served if when == "after" else served + hangs,
     )
     found, seconds = ends(code, tmp_path)
     assert found.status == 3

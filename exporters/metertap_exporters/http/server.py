@@ -188,6 +188,8 @@ class Server(ThreadingMixIn, WSGIServer):
             self.address_family = socket.AF_INET6
         self.connections = Connections()
         self._stopped = locks.event()
+        self._is_serving = False
+        self._lock = locks.lock()
         self._witness = Witness()
         super().__init__(address, _Handler)
 
@@ -245,14 +247,24 @@ class Server(ThreadingMixIn, WSGIServer):
                 self.socket, self.path, self._bound, self.request_queue_size
             )
 
+    def serve_forever(self, poll_interval: float = POLL_SECONDS) -> None:
+        """Serve until `stop`; not at all after it."""
+        with self._lock:
+            if self._stopped.is_set():
+                return
+            self._is_serving = True
+        super().serve_forever(poll_interval)
+
     def stop(self) -> None:
         """Stop serving, and close the listener."""
-        self._stopped.set()
+        with self._lock:
+            self._stopped.set()
         self.connections.close()
         if self._witness.is_there():
             with suppress(OSError):
                 self.socket.shutdown(socket.SHUT_RDWR)  # on Linux this wakes the serving loop
-        self.shutdown()
+        if self._is_serving:  # else the thread that is to serve may hang before it does
+            self.shutdown()
         self.server_close()
 
     def server_close(self) -> None:
