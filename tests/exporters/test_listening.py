@@ -14,6 +14,7 @@ import opentelemetry.sdk.metrics  # noqa: F401  # with it, no process sleeps unt
 import pytest
 
 import metertap
+from metertap.runtime import running
 from metertap_exporters.http.app import App
 from metertap_exporters.http.endpoint import Endpoint
 from support.http import get
@@ -92,6 +93,19 @@ def test_a_worker_that_may_take_the_port_while_it_is_refused_it_takes_it() -> No
     finally:
         endpoint.stop()
     assert asked == [False, True]
+
+
+def test_an_endpoint_that_was_stopped_before_its_thread_lists_it_is_not_listed() -> None:
+    with metertap.instrument() as tap:
+        metertap.cache_meter("c")
+        assert wait_for(lambda: tap.json_url)
+        assert tap.pipeline.json is not None
+        endpoint = tap.pipeline.json.endpoint
+        list_it = endpoint._on_bound
+        assert wait_for(running.running)
+    assert list_it is not None
+    list_it(endpoint)  # as by a thread that a busy machine has kept waiting
+    assert running.running() == []
 
 
 def test_a_default_port_that_is_taken_moves_on_with_one_warning(

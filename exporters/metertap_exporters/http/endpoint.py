@@ -69,6 +69,8 @@ class Endpoint:
         self.access = access
         self.socket = socket
         self.problem: str | None = None
+        self.is_stopped = False
+        """Whether it was stopped, and not started since."""
         self.may_bind: Callable[[], bool] | None = None
         """Asked before binding; returns False if another process listens here."""
         self.patience_seconds = 0.0
@@ -142,6 +144,7 @@ class Endpoint:
     def start(self) -> None:
         """Bind and serve from a daemon thread; returns at once. Starts once."""
         with self._lock:
+            self.is_stopped = False
             if self._listening is not None:
                 self._listening.is_asked_again = True
                 return
@@ -160,6 +163,7 @@ class Endpoint:
     def stop(self) -> None:
         """Close the listener. The endpoint can be started again."""
         with self._lock:
+            self.is_stopped = True
             listening, self._listening = self._listening, None
             server = listening.server if listening is not None else None
         if server is not None:

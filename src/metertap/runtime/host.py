@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _TOLD = {"json": (SHOWS, "/"), "prometheus": ("Prometheus at %s", "/metrics")}
 """The log line of an endpoint that listens, and the path that it names."""
+_registering = locks.lock()
+"""Held while the entry of this process changes, by a thread of an earlier `instrument()` too."""
 
 
 class MeasuredProcess:
@@ -44,8 +46,7 @@ class MeasuredProcess:
         self.watch: AlertWatch | None = None
         self.history: HistoryWriter | None = None
         self._pipeline: Pipeline | None = None
-        self._registering = locks.lock()
-        self._leaving = Leaving(running.unregister, self._list_again)
+        self._leaving = Leaving(_leave, self._list_again)
         self._register: Callable[[], Path] | None = None
         self._entry: Path | None = None
         """The file that lists this process."""
@@ -131,7 +132,9 @@ class MeasuredProcess:
         json = self._made_json()
         workers = None if json is None else self._workers_of(endpoint)
         # Both endpoints may bind at the same time, and an error is noted for both.
-        with faults.guarded("listing"), self._registering:
+        with faults.guarded("listing"), _registering:
+            if endpoint.is_stopped:
+                return
             self._leaving.prepare()
             try:
                 self._register = partial(
@@ -151,7 +154,7 @@ class MeasuredProcess:
 
     def _list_again(self) -> None:
         """Write the entry again if it was removed, as cleaners of temporary files do."""
-        with self._registering, contextlib.suppress(OSError):
+        with _registering, contextlib.suppress(OSError):
             if self._register is not None and self._entry is not None and not self._entry.exists():
                 self._entry = self._register()
 
@@ -182,7 +185,7 @@ class MeasuredProcess:
             reason = listing.NO_PAGE_YET
         self._leaving.renew()
         # If nothing can be listed, opening an endpoint reports it.
-        with self._registering, contextlib.suppress(OSError):
+        with _registering, contextlib.suppress(OSError):
             running.register_unserved(self.service().get("name", running.UNNAMED), reason)
 
     def page_within(self, seconds: float) -> str | None:
@@ -190,6 +193,11 @@ class MeasuredProcess:
         json = self._made_json()
         url = None if json is None else json.endpoint.wait(seconds)
         return url if url and url.startswith("http") else None  # a Unix socket has no page
+
+
+def _leave() -> None:
+    with _registering:
+        running.unregister()
 
 
 def _access(endpoint: Endpoint) -> dict[str, Any]:
