@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import inspect
 import sys
@@ -46,6 +47,16 @@ def hints(it: Any) -> Any:
         return TypeError
 
 
+def of_dataclass(ask: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def answer(it: Any) -> Any:
+        try:
+            return ask(it)
+        except TypeError as error:  # most are no dataclass
+            return str(error)
+
+    return answer
+
+
 QUESTIONS: Mapping[str, Callable[[Any], Any]] = {
     "signature": inspect.signature,
     "getfullargspec": inspect.getfullargspec,
@@ -76,6 +87,11 @@ QUESTIONS: Mapping[str, Callable[[Any], Any]] = {
     "wraps": lambda it: inspect.signature(functools.wraps(it)(lambda: None)),
     "repr": repr,
     "weakref": lambda it: weakref.ref(it) is not None,
+    "is_dataclass": dataclasses.is_dataclass,
+    "fields": of_dataclass(dataclasses.fields),
+    "asdict": of_dataclass(dataclasses.asdict),
+    "astuple": of_dataclass(dataclasses.astuple),
+    "replace": of_dataclass(lambda it: dataclasses.replace(it, factor=5)),
 }
 
 

@@ -18,6 +18,7 @@ from metertap.measuring.slots import ToolSlot
 from metertap.patching.targets import Target, comparable, stand_in
 
 SOURCE = '''
+import dataclasses
 import functools
 from collections.abc import AsyncIterator, Iterator
 
@@ -57,6 +58,16 @@ class Called:
 
     def __call__(self, number: int, *, times: int = 2) -> int:
         return number * times
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """Multiplies."""
+
+    factor: int = 3
+
+    def __call__(self, number: int, *, times: int = 2) -> int:
+        return number * times * self.factor
 
 
 class Base:
@@ -148,6 +159,7 @@ def untouched(number: int, *, times: int = 2) -> int:
 
 partial = functools.partial(untouched, times=3)
 called = Called()
+record = Record()
 '''
 
 
@@ -155,6 +167,9 @@ MODULE = "metertap_matrix_shop"
 
 
 DECORATED_FUNCTIONS = ("plain", "later", "stream", "stream_later")
+
+
+DECORATED_OBJECTS = ("partial", "called", "record")
 
 
 PATCHED_FUNCTIONS = ("function", "by_wrapt")
@@ -192,7 +207,7 @@ def execute(path: Path) -> types.ModuleType:
 
 def decorate(module: Any) -> None:
     """Decorate as the source would: each in the place of what it stands for."""
-    for name in (*DECORATED_FUNCTIONS, "partial", "called"):
+    for name in (*DECORATED_FUNCTIONS, *DECORATED_OBJECTS):
         setattr(module, name, metertap.tool(name=name)(getattr(module, name)))
     for name in (*DECORATED_METHODS, "of_class", "static", "value"):
         setattr(module.Shop, name, metertap.tool(name=name)(vars(module.Shop)[name]))
@@ -269,7 +284,7 @@ METHODS: Mapping[str, Get] = {
 }
 
 
-OBJECTS: Mapping[str, Get] = {name: of_module(name) for name in ("partial", "called")}
+OBJECTS: Mapping[str, Get] = {name: of_module(name) for name in DECORATED_OBJECTS}
 
 
 EVERY = {**FUNCTIONS, **METHODS, **OBJECTS}

@@ -190,6 +190,8 @@ class _ObjectProxy(_OfObject, CalledProxy):
         self._self_label = label
 
 
+_FIELDS = "__dataclass_fields__"
+"""The attribute by which a class is known as a dataclass."""
 _CALL = """
 {kind} call({parameters}):
     try:
@@ -201,13 +203,17 @@ _CALL = """
 
 
 def _proxies_of(kind: Any) -> type[_ObjectProxy]:
-    """Return a class of proxies whose `__call__` has the signature that `kind` has."""
+    """Return a class of proxies whose `__call__` has the signature that `kind` has.
+
+    The module `dataclasses` asks an object's type for the fields, so the class has those, too.
+    """
     bare: Any = getattr(kind, "__call__", None)  # noqa: B004
     is_function = type(bare) is FunctionType
     call = shaped(bare if is_function else _any, _CALL, hide=hide_frame)
     if is_function:
         functools.update_wrapper(call, bare)
-    return type(_ObjectProxy.__name__, (_ObjectProxy,), {"__call__": call})
+    fields = {_FIELDS: getattr(kind, _FIELDS)} if hasattr(kind, _FIELDS) else {}
+    return type(_ObjectProxy.__name__, (_ObjectProxy,), {**fields, "__call__": call})
 
 
 def _any(self: Any, /, *args: Any, **kwargs: Any) -> None:
