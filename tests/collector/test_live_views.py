@@ -100,6 +100,24 @@ def test_statistics_of_what_is_unknown_are_none_at_all(
     assert collector.get_tool_metrics("search") == collector.get_cache_metrics("prompts") == {}
 
 
+@pytest.mark.parametrize("odd", [[], {}, 7, b"search", object])
+def test_statistics_of_what_is_no_name_are_none_at_all(
+    odd: Any, collector: PerformanceMetricsCollector
+) -> None:
+    use(collector)
+    assert collector.get_tool_metrics(odd) == collector.get_cache_metrics(odd) == {}
+
+
+@pytest.mark.parametrize("name", ["s" * 300, "half a pair \ud800"])
+def test_statistics_are_found_by_the_name_under_which_they_were_recorded(
+    name: str, collector: PerformanceMetricsCollector
+) -> None:
+    collector.record_tool_call(name, True, 1.0)
+    collector.record_cache_hit(name)
+    assert collector.get_tool_metrics(name)["total_calls"] == 1
+    assert collector.get_cache_metrics(name)["hits"] == 1
+
+
 def test_the_process_is_shown_as_in_the_document(collector: PerformanceMetricsCollector) -> None:
     use(collector)
     state.recorder().session_opened()

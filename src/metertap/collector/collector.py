@@ -19,6 +19,7 @@ from metertap import faults, state
 from metertap.caching import cache_meter
 from metertap.collector.live_views import LiveCacheMetrics, LiveSystemMetrics, LiveToolMetrics
 from metertap.collector.standalone import CacheMetrics, SystemMetrics, ToolMetrics
+from metertap.labels import as_label
 from metertap.measuring import by_hand
 from metertap.recording.recorder import is_count
 from metertap.runtime import tap
@@ -126,10 +127,13 @@ def get_collector() -> PerformanceMetricsCollector:
     return PerformanceMetricsCollector()
 
 
-def _stats(views: Mapping[str, ToolMetrics | CacheMetrics], name: str | None) -> dict[str, Any]:
+def _stats(views: Mapping[str, ToolMetrics | CacheMetrics], name: object) -> dict[str, Any]:
     if name is None:
         return {shown: view.get_stats() for shown, view in views.items()}
-    return views[name].get_stats() if name in views else {}
+    if not isinstance(name, str):  # nothing is recorded under what is no name
+        return {}
+    view = views.get(name) or views.get(as_label(name))
+    return {} if view is None else view.get_stats()
 
 
 def _is_count(count: object, place: str) -> bool:
