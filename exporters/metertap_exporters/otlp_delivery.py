@@ -83,16 +83,39 @@ class Delivery(MetricExporter):
             if self._discards:
                 return MetricExportResult.SUCCESS
             self._since, self._refused = time.monotonic(), None
-            # An exporter also raises if its time is over between two tries: not delivered, then.
-            with suppress(Exception), quiet():
-                if self.pause is not None:
-                    self.pause.resume()
-                result = self.inner.export(metrics_data, timeout_millis=timeout_millis, **kwargs)
+            with quiet():
+                result = self._handed_on(metrics_data, timeout_millis, kwargs)
+                if result is not MetricExportResult.SUCCESS:
+                    result = self._without_unencodable(metrics_data, timeout_millis, kwargs)
             self._since = None
             if result is MetricExportResult.SUCCESS:
                 self.delivered = True
             self._tell(failing=result is not MetricExportResult.SUCCESS)
         return result
+
+    def _handed_on(
+        self, data: MetricsData, milliseconds: float, named: dict[str, Any]
+    ) -> MetricExportResult:
+        # An exporter also raises if its time is over between two tries: not delivered, then.
+        with suppress(Exception):
+            if self.pause is not None:
+                self.pause.resume()
+            return self.inner.export(data, timeout_millis=milliseconds, **named)
+        return MetricExportResult.FAILURE
+
+    def _without_unencodable(
+        self, data: MetricsData, milliseconds: float, named: dict[str, Any]
+    ) -> MetricExportResult:
+        """Export again what was not delivered, if some figures in it kept the others back."""
+        with faults.guarded("otlp.encoding"):
+            from metertap_exporters.otlp_encoding import encodable
+
+            rest, said = encodable(data)
+            if said is not None:
+                result = self._handed_on(rest, milliseconds, named)
+                self._refused = self._refused or said
+                return result
+        return MetricExportResult.FAILURE
 
     @property
     def problem(self) -> str | None:

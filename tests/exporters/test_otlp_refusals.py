@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from opentelemetry.metrics import Meter
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsPartialSuccess,
     ExportMetricsServiceResponse,
 )
+from opentelemetry.sdk.metrics import MeterProvider
 
 import metertap
 from metertap.cli import report_tables
@@ -77,3 +80,35 @@ def test_what_a_collector_says_may_be_compressed(
         says(collector, 3, "")
         with metertap.instrument(json_endpoint=False) as tap:
             assert problem(tap) == "the collector refused 3 data points"
+
+
+def beyond_64_bits(meter: Meter) -> None:
+    hits = meter.create_counter("app.hits")
+    hits.add(2**70, {"path": "/big"})
+    hits.add(7, {"path": "/small"})
+
+
+def half_a_character(meter: Meter) -> None:
+    meter.create_counter("app.hits", description="\ud800").add(1)
+
+
+@pytest.mark.parametrize(
+    ("record", "delivered"), [(beyond_64_bits, [7, 7]), (half_a_character, [])], ids=["big", "text"]
+)
+def test_a_figure_of_the_application_that_cannot_be_encoded_keeps_no_other_back(
+    record: Callable[[Any], None],
+    delivered: list[int],
+    collector: Receiver,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    provider = MeterProvider()
+    with metertap.instrument(json_endpoint=False, meter_provider=provider) as tap:
+        record(provider.get_meter("app"))
+        shown = [str(problem(tap)) for _ in range(2)]
+        assert all(each.startswith("figures of app.hits are left out") for each in shown)
+        assert collector.tool_calls() == {("search", "ok"): 2}
+        metrics = collector.metrics("app.hits")
+        assert [point.as_int for metric in metrics for point in metric.sum.data_points] == delivered
+    provider.shutdown()
+    (warning,) = warnings_of(caplog)
+    assert warning.startswith("OTLP: figures of app.hits are left out")
