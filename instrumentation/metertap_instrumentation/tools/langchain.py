@@ -27,6 +27,7 @@ from typing import Any
 
 from metertap.measuring.calls import INSTANCE, OWNER, Frame, give_up
 from metertap.measuring.frameworks import Handlers, begins, coroutine_method, plain_method
+from metertap.measuring.in_threads import timed_in_thread
 from metertap.measuring.slots import NamedSlot
 from metertap.measuring.wrappers import coroutine_wrapper, plain_wrapper
 from metertap.outcomes import CALLER_ERROR, INTERIM, TOOL_ERROR, Ending, error_type
@@ -194,6 +195,8 @@ class _Tools(SubclassesPatchSet):
             stand_in("_handle_validation_error", handle_error),
             stand_in("BaseTool._to_args_and_kwargs", read_arguments),
             stand_in("_format_output", after_handler),
+            # By which `_arun` runs a `_run` in a thread: `run_in_executor(config, function, …)`.
+            stand_in("run_in_executor", timed_in_thread(_tools, 1)),
         )
 
 

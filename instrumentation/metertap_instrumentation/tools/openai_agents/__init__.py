@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from metertap.patching.patch_set import PatchSet
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Version
-from metertap_instrumentation.tools.openai_agents import functions, mcp_tools, native
+from metertap_instrumentation.tools.openai_agents import functions, mcp_tools, native, threads
 
 _WITH_METADATA = (0, 19)
 """The first version whose runner calls a function that tells whether the SDK made the result."""
@@ -29,7 +29,12 @@ def _patch_sets(version: Version) -> Sequence[PatchSet]:
     runner = "invoke_function_tool"
     if version >= _WITH_METADATA:
         runner = "_invoke_function_tool_with_metadata"
-    return [*functions.patch_sets(runner), *mcp_tools.patch_sets(), *native.patch_sets()]
+    return [
+        *functions.patch_sets(runner),
+        threads.InThreads(),
+        *mcp_tools.patch_sets(),
+        *native.patch_sets(),
+    ]
 
 
 INSTRUMENTATION = Instrumentation(LIBRARIES["tools.openai_agents"], _patch_sets)

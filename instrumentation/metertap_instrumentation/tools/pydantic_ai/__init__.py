@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metertap.measuring.frameworks import HandlerTime, coroutine_method
+from metertap.measuring.in_threads import timed_in_thread
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import stand_in
 from metertap_instrumentation.instrumentation import Instrumentation
@@ -27,13 +28,15 @@ from metertap_instrumentation.tools.pydantic_ai.managers import Calls, WholeCall
 
 
 def _patch_sets(version: Version) -> Sequence[PatchSet]:
-    sets = []
+    # How a tool's schema runs a function that is not async, by the name in its own module.
+    in_thread = stand_in("run_in_executor", timed_in_thread(Calls()), optional=True)
+    sets = [PatchSet("pydantic_ai._function_schema", [in_thread])]
     if version < (1, 63):
         whole = WholeCalls()
         targets = [coroutine_method("ToolManager.handle_call", whole)]
         # The toolset of all of an agent's tools, called when the arguments are validated.
         called = coroutine_method("CombinedToolset.call_tool", HandlerTime(whole))
-        sets = [PatchSet("pydantic_ai.toolsets.combined", [called])]
+        sets += [PatchSet("pydantic_ai.toolsets.combined", [called])]
     else:
         made = Calls()
         targets = [
