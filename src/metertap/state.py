@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from metertap import faults, locks, recording
 from metertap.recording.recorder import Recorder
@@ -25,7 +25,6 @@ class _State:
     __slots__ = (
         "at_fork",
         "enabled",
-        "end_fork",
         "is_forked",
         "lock",
         "recorder",
@@ -39,15 +38,23 @@ class _State:
         self.recorder = Recorder()
         self.settings: Settings | None = None
         self.enabled: bool | None = None  # None until the settings were read
-        self.end_fork: Hook = lambda: None
         self.is_forked = False
         self.at_fork: list[_AtFork] = []
         self.reset: list[Hook] = []
 
 
+class _Forks(threading.local):
+    """The forks that this thread is making, and the hooks of each that have begun.
+
+    There are several if a signal handler forks and interrupts the hooks of another fork.
+    """
+
+    def __init__(self) -> None:
+        self.under_way: list[list[_AtFork]] = []
+
+
 _state = _State()
-_forking = threading.local()
-"""The hooks that ran before the fork that this thread is about to make."""
+_forks = _Forks()
 
 
 def recorder() -> Recorder:
@@ -131,33 +138,67 @@ def _run(hooks: Iterable[Hook | None], place: str) -> None:
 
 
 def _before_fork() -> None:
-    # A hook, or another thread meanwhile, may import a module that registers hooks. Hooks that did
-    # not run before the fork do not run after it.
-    found: list[_AtFork] = []
-    while new := _state.at_fork[len(found) :]:
-        _run([before for before, _, _ in reversed(new)], "fork")
-        found += new
-    _forking.hooks = found
+    # What an interrupted fork of this thread holds or waits for, this one has, too, or would wait
+    # for as long, and again in the next handler.
+    held = [hooks for fork in _forks.under_way for hooks in fork]
+    begun: list[_AtFork] = []
+    _forks.under_way.append(begun)
+    seen = 0
+    # A hook, or another thread meanwhile, may import a module that registers hooks.
+    while new := _state.at_fork[seen:]:
+        seen += len(new)
+        _begin(reversed(new), begun, held)
     with faults.guarded("fork"):
         recording.load()
     # Last: the other hooks may record, and must not wait for this lock.
-    _state.end_fork = _state.recorder.before_fork()
+    _begin([_RECORDER], begun, held)
+
+
+def _begin(found: Iterable[_AtFork], begun: list[_AtFork], held: Collection[_AtFork]) -> None:
+    for hooks in found:
+        if hooks not in held:
+            begun.append(hooks)
+            _run(hooks[:1], "fork")
 
 
 def _forked_in_parent() -> None:
-    _state.end_fork()
-    _run([parent for _, parent, _ in _forking.hooks], "fork")
+    begun = _forks.under_way[-1] if _forks.under_way else []
+    try:
+        _end(begun)
+    finally:
+        _end(begun)  # what an interrupt has left
+        del _forks.under_way[-1:]
+
+
+def _end(begun: list[_AtFork]) -> None:
+    while begun:
+        try:
+            _run(begun[-1][1:2], "fork")
+        finally:
+            begun.pop()
 
 
 def _forked() -> None:
     _state.is_forked = True
-    with faults.guarded("fork"):
-        locks.renew()
-        faults.forked()
-        _state.recorder.forked()
-    _run([child for _, _, child in _state.at_fork], "fork")
+    try:
+        with faults.guarded("fork"):
+            locks.renew()
+            faults.forked()
+            _state.recorder.forked()
+        _run([child for _, _, child in _state.at_fork], "fork")
+    finally:
+        # A handler that has forked may return in the child. The fork that it has interrupted goes
+        # on there, and holds nothing any more.
+        for begun in _forks.under_way:
+            begun.clear()
+        del _forks.under_way[-1:]
 
 
+_RECORDER: _AtFork = (
+    lambda: _state.recorder.before_fork(),
+    lambda: _state.recorder.forked_in_parent(),
+    None,
+)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_before_fork, after_in_parent=_forked_in_parent, after_in_child=_forked

@@ -277,7 +277,7 @@ def test_a_forked_child_sees_its_first_activity_with_the_first_record() -> None:
 
 def test_no_other_thread_is_inside_while_the_process_forks() -> None:
     recorder = Recorder()
-    release = recorder.before_fork()
+    recorder.before_fork()
     taken: list[bool] = []
 
     def take() -> None:
@@ -285,7 +285,7 @@ def test_no_other_thread_is_inside_while_the_process_forks() -> None:
         if taken[-1]:
             recorder.lock.release()
 
-    for done in (lambda: None, release):
+    for done in (lambda: None, recorder.forked_in_parent):
         done()
         thread = threading.Thread(target=take)
         thread.start()

@@ -21,20 +21,32 @@ reading = locks.lock()
 """Held while this process reads a file to which it may also write."""
 _unusable: list[tuple[Path, object, str]] = []
 """Files, objects of theirs that may be neither used nor closed, and the reason: for good."""
-_fork = threading.local()
+
+
+class _Fork(threading.local):
+    """What this thread holds for the fork that it is making."""
+
+    is_unread = False
+    let_go: tuple[Any, ...] = ()
+
+
+_fork = _Fork()
 
 
 def before_fork(seconds: float) -> None:
     """Have all files closed, waiting that long for each."""
     _fork.is_unread = reading.acquire(timeout=seconds)
-    _fork.let_go = [writer for writer in list(WRITERS) if writer.before_fork(seconds)]
+    _fork.let_go = tuple(writer for writer in list(WRITERS) if writer.before_fork(seconds))
 
 
 def forked_in_parent() -> None:
     """Let the histories of the parent go on after a fork."""
-    for writer in _fork.let_go:
+    # A handler that forks meanwhile must not take files for closed that are opened again.
+    is_unread, let_go = _fork.is_unread, _fork.let_go
+    _fork.is_unread, _fork.let_go = False, ()
+    for writer in let_go:
         writer.forked_in_parent()
-    if _fork.is_unread:
+    if is_unread:
         reading.release()
 
 

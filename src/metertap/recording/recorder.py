@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from metertap import catalogue, faults, locks
@@ -220,14 +220,16 @@ class Recorder(Registry):
             self._past = Past(time.time(), tools, caches, usage)
             self.sessions_by_hand = self.requests_by_hand = 0
 
-    def before_fork(self) -> Callable[[], None]:
-        """Keep other threads out while the process forks; returns the function that ends that.
+    def before_fork(self) -> None:
+        """Keep other threads out while the process forks.
 
         The child would inherit locks of the SDK that a recording thread of the parent holds.
         """
-        lock = self.lock
-        lock.acquire()
-        return lock.release
+        self.lock.acquire()
+
+    def forked_in_parent(self) -> None:
+        """Let other threads record again."""
+        self.lock.release()
 
     def forked(self) -> None:
         """Reset a forked child: all locks are new, and counts begin at zero.
