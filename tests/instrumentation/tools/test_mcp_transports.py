@@ -227,7 +227,9 @@ def test_calls_over_http_are_counted_with_transport_and_protocol(
     }
     found = points(reader, "mcp.server.operation.duration")
     called = [point for point in found if point.attributes["mcp.method.name"] == "tools/call"]
-    assert {point.attributes.get("network.transport") for point in called} == {"tcp"}
+    assert {point.attributes["mcp.method.name"] for point in found} > {"tools/call"}
+    assert {point.attributes.get("network.transport") for point in found} == {"tcp"}
+    assert {point.attributes.get("network.protocol.name") for point in found} == {"http"}
     address, _, port = url.removeprefix("http://").removesuffix("/mcp").partition(":")
     over_http = {("tcp", "http", address, int(port))}
     assert transports(reader, "mcp.client.operation.duration") == over_http

@@ -118,13 +118,16 @@ def _begin(server: Any, message: Any, *_rest: Any, **_named: Any) -> _Request:
     return request
 
 
-def _transport(server: Any, message: Any) -> Transport:
-    """Return the transport of a request of `server`, in whose context this code runs."""
+def _transport(server: Any, message: Any, session: Any = None) -> Transport:
+    """Return the transport of a request of `server`, in whose context this code runs.
+
+    Without a server it is that of `session`, which answers the request itself.
+    """
     metadata = message.message_metadata
     # Messages over HTTP have an HTTP request attached.
     if metadata is not None and getattr(metadata, "request_context", None) is not None:
         return HTTP
-    return sessions.of_server(server)
+    return sessions.of_session(session) if server is None else sessions.of_server(server)
 
 
 def _handles(original: Any, live: Live) -> Any:
@@ -224,7 +227,7 @@ def _new(server: Any, message: Any, session: Any = None) -> _Request:
     # Not getattr: for a missing attribute, a pydantic model takes microseconds to raise.
     params = asked.__dict__.get("params")
     fields = None if params is None else params.__dict__
-    transport = sessions.of_session(session) if server is None else _transport(server, message)
+    transport = _transport(server, message, session)
     served = _sessions if server is None else served_by(server)
     request = _Request.arrived(served, asked.method, fields, None, transport)
     request.server = server
