@@ -101,11 +101,10 @@ MISSES: dict[str, Miss] = {
         "reach about 1.3",
     ),
     "the page open, 200 tools, 20 active / a core": Miss(
-        0.04,
-        "5.4 to 6.8 ms beside other programs, where the state before took more by a fifth; 12 to "
-        "35 on an idle one, not explained: 1,200 files of ended processes in the runtime folder "
-        "change nothing. Of it 1.2 are a connection, a "
-        "thread and the parsing of a request (what /healthz takes); of the other 4, 1.1 write and "
+        0.01,
+        "5 to 6 ms beside other programs. Earlier runs, of 12 to 35 ms, took the mean second, in "
+        "which the process may look for caches. Of it 1.2 are a connection, a thread and "
+        "the parsing of a request (what /healthz takes); of the other 4, 1.1 write and "
         "join 150 kB of which nine tenths are kept, and 2.5 are figures, most of them the new "
         "samples of 20 tools and a look at whether anything has changed in 180",
     ),
