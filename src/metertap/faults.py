@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from metertap import locks
 from metertap.signal_mask import OF_WRITING, signals_kept_away
 from metertap.text import printable, without_paths, without_secrets
+from metertap.threads import PlainThread
 
 if TYPE_CHECKING:
     import signal as _signal
@@ -230,7 +231,7 @@ def _log(level: int, message: str, args: tuple[object, ...]) -> None:
     seconds = 0.0 if _logging else _LOG_SECONDS  # a handler hangs already
     thread = threading.current_thread()
     try:
-        thread = threading.Thread(target=context.run, args=(log,), name=_THREAD, daemon=True)
+        thread = PlainThread(target=context.run, args=(log,), name=_THREAD, daemon=True)
         _logging.add(thread)
         with signals_kept_away(*OF_WRITING):  # a handler may write to a closed pipe
             thread.start()
@@ -238,6 +239,8 @@ def _log(level: int, message: str, args: tuple[object, ...]) -> None:
         log()
     else:
         thread.join(seconds)
+        if thread.ident is None:  # it found no memory
+            _logging.discard(thread)
 
 
 def leave_handlers() -> None:

@@ -16,9 +16,37 @@ from typing import Any
 from metertap.signal_mask import signals_kept_away
 
 _NO_HOOKS = {"_trace_hook": None, "_profile_hook": None}
+_BEGIN_SECONDS = 1.0
+"""The most seconds for which whoever starts a thread waits until that has begun."""
 
 
-class Thread(threading.Thread):
+class _Begun(threading.Event):
+    """The event by which a thread tells that it has begun."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the thread's beginning, a moment at most if no time is given."""
+        return super().wait(_BEGIN_SECONDS if timeout is None else timeout)
+
+
+class PlainThread(threading.Thread):
+    """A thread that delays whoever starts it a moment at most.
+
+    Python waits without end until a thread tells that it has begun. One that finds no memory for
+    its first step ends without telling.
+    """
+
+    def start(self) -> None:
+        """Start the thread. Raises RuntimeError if no thread can be started."""
+        self._started: Any = _Begun()
+        super().start()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the end of the thread, if it has begun."""
+        if self.ident is not None:
+            super().join(timeout)
+
+
+class Thread(PlainThread):
     """A thread that takes no signals of the process, and that its tracers do not see.
 
     A tracer or profiler of the program (`threading.settrace`) would run in it, print it, and add

@@ -270,7 +270,7 @@ def test_a_client_that_does_not_read_is_cut_off(
     with connect(serve(big=lambda _environ: Response(200, "text/plain", body))) as client:
         client.sendall(b"GET /big HTTP/1.0\r\n\r\n")
         assert client.recv(1)
-        wait_for(lambda: threads("process_request_thread") == 0)
+        wait_for(lambda: threads("metertap-request") == 0)
         assert len(read(client)) < len(body)
 
 
@@ -287,7 +287,7 @@ def test_requests_leave_nothing_on_stdout_and_stderr(
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         client.sendall(b"GET /fine HTTP/1.0\r\n\r\n")  # and resets the connection
     get(url + "/fine")
-    wait_for(lambda: threads("process_request_thread") == 0)
+    wait_for(lambda: threads("metertap-request") == 0)
     assert capfd.readouterr() == ("", "")
 
 

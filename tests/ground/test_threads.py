@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 
+from metertap import faults
 from metertap.signal_mask import signals_kept_away, start
-from metertap.threads import Thread
+from metertap.threads import PlainThread, Thread
 
 pytestmark = pytest.mark.interpreter
 
@@ -49,6 +51,37 @@ def test_they_have_room_and_the_programs_own_have_what_it_sets(size: int) -> Non
         assert threading.stack_size() == size
     finally:
         threading.stack_size(before)
+
+
+@pytest.fixture
+def without_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have threads end before their first step, as where they find no memory for it."""
+    name = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"
+    begin = getattr(threading, name)
+
+    def ended(_first_step: object, *rest: object, **options: object) -> object:
+        return begin(str, *rest, **options)
+
+    monkeypatch.setattr(threading, name, ended)
+    yield
+    vars(threading)["_limbo"].clear()  # Python keeps threads there until they begin
+
+
+@pytest.mark.usefixtures("without_memory")
+@pytest.mark.parametrize("kind", [PlainThread, Thread])
+def test_one_that_finds_no_memory_for_its_first_step_is_not_waited_for(
+    kind: type[PlainThread],
+) -> None:
+    thread = kind(target=str, daemon=True)
+    thread.start()  # Python's own would never return
+    thread.join()
+    assert not thread.is_alive()
+
+
+@pytest.mark.usefixtures("without_memory")
+def test_a_warning_without_memory_delays_nobody_for_good() -> None:
+    faults.warn("something is wrong")
+    assert not faults._logging
 
 
 def test_one_that_is_unknown_to_threading_stays_so() -> None:

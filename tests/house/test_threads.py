@@ -18,12 +18,19 @@ STARTS = {"Thread", "Timer", "start_new_thread"}
 
 def starts_threads(module: str) -> bool:
     return any(
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in STARTS
-        and isinstance(node.func.value, ast.Name)
-        and node.func.value.id in {"threading", "_thread"}
+        isinstance(node, ast.Call) and is_start(node.func)
         for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8")))
+    )
+
+
+def is_start(function: ast.expr) -> bool:
+    if isinstance(function, ast.Name):
+        return function.id == "PlainThread"
+    return (
+        isinstance(function, ast.Attribute)
+        and function.attr in STARTS
+        and isinstance(function.value, ast.Name)
+        and function.value.id in {"threading", "_thread"}
     )
 
 

@@ -140,6 +140,29 @@ def test_a_handler_below_python_is_kept(tmp_path: Path) -> None:
     assert sum(collector.calls_by_process().values()) == CALLS
 
 
+def test_a_number_that_is_no_signal_is_told_by_the_programs_own_error_alone() -> None:
+    code = """
+import os, signal, metertap
+metertap.instrument()
+for send in (signal.raise_signal, lambda number: os.kill(os.getpid(), number)):
+    for number in (9999, -1, "15", [15]):
+        try:
+            send(number)
+        except (OSError, TypeError, ValueError) as error:
+            print(type(error).__name__)
+"""
+    with receiver() as collector:
+        done = [
+            subprocess.run([sys.executable, "-c", text], env=env, capture_output=True, check=True)
+            for text, env in (
+                (code, {**os.environ, **to(collector)}),
+                (code.replace("metertap.instrument()", ""), dict(os.environ)),
+            )
+        ]
+    assert done[0].stdout == done[1].stdout
+    assert done[0].stderr == b""
+
+
 def test_a_tap_that_is_shut_down_leaves_the_ends_as_they_were() -> None:
     code = """
 import _signal, os, signal, metertap

@@ -9,7 +9,6 @@ import errno
 import io
 import socket
 import ssl
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -20,7 +19,7 @@ from types import TracebackType
 from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
-from metertap import descriptors, faults, locks
+from metertap import descriptors, faults, locks, threads
 from metertap.descriptors import Witness
 from metertap_exporters.http import unix_socket
 from metertap_exporters.http.app import headers_of, json_error
@@ -39,6 +38,7 @@ POLL_SECONDS = 0.25
 """Seconds between two checks for late connections."""
 _BACK_OFF_SECONDS = 0.25
 """How long, in seconds, to accept nothing if the system is out of descriptors or memory."""
+_THREAD = "metertap-request"
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -168,7 +168,6 @@ class Lost(Exception):
 
 
 class Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
     block_on_close = False
     # If a Unix socket's queue is full, the system refuses clients with a timeout.
     request_queue_size = 1024
@@ -223,14 +222,12 @@ class Server(ThreadingMixIn, WSGIServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self.connections.admit(request):
-            super().process_request(request, client_address)
+            arguments = (request, client_address)
+            threads.Thread(
+                target=self.process_request_thread, args=arguments, name=_THREAD, daemon=True
+            ).start()
         else:
             self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        thread = threading.current_thread()
-        thread.name = f"metertap-{thread.name}"
-        super().process_request_thread(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         self.connections.closed(request)

@@ -223,7 +223,11 @@ class Endings:
 
     def _push_before(self, number: Any) -> None:
         """Push if this signal, which the process sends to itself, ends it."""
-        if number not in HARMLESS and handler_of(number) is signal.SIG_DFL:
+        try:
+            is_deadly = number not in HARMLESS and handler_of(number) is signal.SIG_DFL
+        except (TypeError, ValueError):  # it is no signal, as the program is about to be told
+            return
+        if is_deadly:
             self._push_from_a_thread()
 
     def _leave(self, wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:

@@ -270,7 +270,7 @@ class Pipeline:
 
     def _make_own(self, application: MeterProvider | None = None) -> None:
         """Record to a provider of our own, and to the application's if that takes no readers."""
-        own = OwnProvider(resource=resource.resource(self._settings), shutdown_on_exit=False)
+        own = OwnProvider(resource.resource(self._settings))
         self.owned = own
         self.provider = own if application is None else application
         self._readers.equip(own)  # first: a provider keeps nothing for readers added later
