@@ -102,8 +102,9 @@ class Runner:
         return subprocess.Popen(
             [sys.executable, __file__, *self._tests],
             cwd=self._folder,
-            # No compiled file is found or kept: a change may leave time and size as they were.
-            env={**os.environ, "PYTHONPATH": paths, "PYTHONPYCACHEPREFIX": os.devnull},
+            # Of the copy no compiled file is there or kept: a change may leave time and size as
+            # they were. Those of libraries are used.
+            env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

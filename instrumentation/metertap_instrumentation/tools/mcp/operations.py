@@ -76,13 +76,13 @@ class Kind:
 
     series: OperationSeries
     """The series of the route's data point, which takes the tick of a client's call."""
+    served: Any
+    """The `served.Served` to which it belongs, on a server's side."""
 
     def __init__(self, metric: catalogue.Metric, key: Key, tool: ToolSeries | None = None) -> None:
         self.metric = metric
         self.method, self.name, self.version, self.transport = key
         self.tool = tool
-        self.served: Any = None
-        """The `served.Served` to which it belongs; None on a client's side."""
         self.weight: WeightSeries | Literal[False] | None = (
             None if self.method == TOOLS_CALL else False
         )
