@@ -277,3 +277,13 @@ def test_a_window_that_was_looked_at_takes_few_and_many_new_samples(new: int) ->
         cuts = statistics.quantiles(expected, n=100)
         found = window.percentiles()
         assert (found.p50, found.p95, found.p99) == (cuts[49], cuts[94], cuts[98])
+
+
+def test_a_copy_of_a_window_follows_it_and_keeps_little_of_what_has_gone() -> None:
+    window, longest = Window(20), 0
+    for ever in range(1, 300):
+        window.add_milliseconds([float(ever)])
+        run = window.run(ever)
+        assert list(run.samples) == window.milliseconds()
+        longest = max(longest, len(run.data))
+    assert 20 < longest < 100
