@@ -9,6 +9,8 @@ from collections import deque
 
 import pytest
 
+from metertap.recording import percentiles
+from metertap.recording.percentiles import Bands, Ordered, Percentiles
 from metertap.recording.window import Window
 
 
@@ -53,6 +55,27 @@ def test_percentiles_stay_exact_while_all_latencies_rise_and_fall() -> None:
         cuts = statistics.quantiles(expected, n=100)
         found = window.percentiles()
         assert (found.p50, found.p95, found.p99) == (cuts[49], cuts[94], cuts[98])
+
+
+@pytest.mark.parametrize(("size", "kinds"), [(256, [list] * 3), (257, [list, list, Bands])])
+def test_a_long_window_that_is_looked_at_again_is_not_sorted_as_a_whole(
+    size: int, kinds: list[type], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordered: list[object] = []
+    compute = percentiles.percentiles
+
+    def of(samples: Ordered, factor: float) -> Percentiles:
+        ordered.append(samples)
+        return compute(samples, factor)
+
+    window = Window(size)
+    window.add_milliseconds([float(number) for number in range(size)])
+    with monkeypatch.context() as patched:
+        patched.setattr(percentiles, "percentiles", of)
+        for number in range(3):
+            window.percentiles()
+            window.add_milliseconds([float(number)])
+    assert [type(samples) for samples in ordered] == kinds
 
 
 def test_a_window_that_is_looked_at_again_takes_a_fifth_more_at_most() -> None:

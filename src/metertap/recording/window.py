@@ -120,7 +120,7 @@ class Window:
         if self._factor != 1.0:
             self._read()
             self._ring = array("d", (seconds * 1000.0 for seconds in self._ring))
-            self._was_sorted, self._bands = False, None
+            self._bands = None
             self._factor = 1.0
         self._extend(samples)
 
