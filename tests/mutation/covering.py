@@ -21,6 +21,7 @@ GROUPS = (
     Group(
         _all(
             "src/metertap/recording/{}.py",
+            "__init__",
             "tool_series",
             "recorder",
             "registry",
@@ -63,6 +64,8 @@ GROUPS = (
                 "text",
                 "foreign",
                 "system",
+                "shape",
+                "weights",
             ),
             *_all(
                 "exporters/metertap_exporters/{}.py",
@@ -83,6 +86,7 @@ GROUPS = (
             "tests/exporters/test_json_document.py",
             "tests/exporters/test_json_operations.py",
             "tests/exporters/test_json_endpoint.py",
+            "tests/exporters/test_json_shape.py",
             "tests/exporters/test_foreign_tools.py",
             "tests/exporters/test_prometheus_exporter.py",
             "tests/exporters/test_prometheus_families.py",
@@ -105,6 +109,7 @@ GROUPS = (
             "callables",
             "wrappers",
             "frameworks",
+            "unfinished",
         ),
         (
             "tests/measuring/test_calls.py",
@@ -192,7 +197,7 @@ GROUPS = (
     ),
     Group(
         (
-            *_all("src/metertap/weight/{}.py", "advice", "results", "tokens"),
+            *_all("src/metertap/weight/{}.py", "advice", "definitions", "results", "tokens"),
             "src/metertap/recording/weight_series.py",
         ),
         ("tests/weight", "tests/instrumentation/tools/test_weights.py"),
@@ -201,6 +206,7 @@ GROUPS = (
         _all(
             "src/metertap/workers/{}.py",
             *("merging", "runs", "together", "rows", "columns", "merged"),
+            *("checking", "coding", "exchange", "ledger", "records", "sections", "wire"),
         ),
         _all(
             "tests/workers/test_{}.py",
@@ -208,16 +214,46 @@ GROUPS = (
         ),
     ),
     Group(
+        _all(
+            "src/metertap/workers/{}.py",
+            *("answers", "group", "holder", "holding", "lines", "members", "past", "saving"),
+        ),
+        (
+            *_all(
+                "tests/workers/test_{}.py",
+                *("group", "distrust", "ended_workers", "exhausted", "left_out", "removed"),
+                *("targets", "telling"),
+            ),
+            "-m=not programs",
+        ),
+    ),
+    Group(
         _all("src/metertap/history/{}.py", "sketch", "tally"),
         ("tests/history/test_sketch.py", "tests/history/test_tally.py"),
     ),
     Group(
-        ("src/metertap/history/buckets.py",),
+        _all(
+            "src/metertap/history/{}.py",
+            *("buckets", "engine", "engine_costs", "engine_sums", "promql_api", "times"),
+        ),
         ("tests/history/test_engine_wrong.py",),
     ),
     Group(
-        _all("src/metertap/history/{}.py", "store", "writer", "gathering"),
+        _all("src/metertap/history/{}.py", "store", "writer", "gathering", "database", "forks"),
         _all("tests/history/test_{}.py", "store", "writer", "gathering"),
+    ),
+    Group(
+        _all(
+            "src/metertap/history/{}.py",
+            *("answers", "comparison", "file_answers", "findings", "regressions", "savings"),
+            *("spending", "trends", "weights"),
+        ),
+        (
+            *_all("tests/history/test_{}.py", "regressions", "store", "weights"),
+            *_all("tests/cli/test_{}.py", "regressions", "trends", "costs_history"),
+            "tests/costs/test_days.py",
+            "-m=not programs and not real",
+        ),
     ),
     # `v1.py` and `v1_handlers.py` are for the SDK 1.x, and are examined where that is installed.
     Group(
@@ -225,6 +261,8 @@ GROUPS = (
             "instrumentation/metertap_instrumentation/tools/mcp/{}.py",
             "requests",
             "served",
+            "weights",
+            "mcpserver",
             "handlers",
             "frameworks",
             "operations",
