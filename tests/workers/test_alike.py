@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import pytest
@@ -126,6 +127,39 @@ def test_counts_are_summed_by_name_whichever_names_each_worker_has(
         for row in range(2)
     ]
     assert [*_counts(values)] == expected
+
+
+def test_counts_of_nothing_are_those_of_the_first_worker() -> None:
+    nothing: list[dict[str, int]] = [{}, {}]
+    assert _counts([nothing, [{}, {}]]) is nothing
+
+
+def test_columns_of_equal_names_stay_columns() -> None:
+    column = columns.named([{"ok": 1, "failed": 0}, {"ok": 2, "failed": 5}])
+    assert (column.names, column.rows) == (("ok", "failed"), [(1, 0), (2, 5)])
+    assert columns.named([{"ok": 1}, {"failed": 1}]).names == ()
+    other = columns.named([{"ok": 7, "failed": 7}])
+    changed = columns.with_others(column, [1], other, 2, None)
+    assert type(changed) is columns.Named
+    assert [*changed] == [{"ok": 1, "failed": 0}, {"ok": 7, "failed": 7}]
+    assert (changed[1], changed[:1]) == ({"ok": 7, "failed": 7}, [{"ok": 1, "failed": 0}])
+
+
+def test_a_column_that_is_replaced_as_a_whole_is_the_new_one() -> None:
+    column, new = ["a", "b"], ["c", "d"]
+    assert columns.with_others(column, range(2), new, 2, None) is new
+    assert columns.with_others(column, [1, 0], new, 2, None) == ["d", "c"]
+    assert columns.with_others([], [0, 1], new, 2, None) is new
+    assert columns.with_others(column, [1], ["d"], 3, "x") == ["a", "d", "x"]
+
+
+def test_some_values_of_a_column_are_taken_by_a_function_of_c() -> None:
+    assert isinstance(columns.chooser([1, 0]), itemgetter)
+    assert [[*columns.chooser(places)("abc")] for places in ([2, 0], [1], [])] == [
+        ["c", "a"],
+        ["b"],
+        [],
+    ]
 
 
 LENGTHS = st.lists(st.integers(0, 3), max_size=5) | st.builds(

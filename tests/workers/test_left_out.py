@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from metertap import outcomes
 from metertap.recording import Recorder
-from metertap.workers import records
+from metertap.workers import records, rows
 from metertap.workers.checking import Malformed, Samples
 from metertap.workers.coding import decoder
 from metertap.workers.exchange import Changes, Heard, Told
 from metertap.workers.ledger import Ledger
 from metertap.workers.lines import Incoming, Message
 from metertap.workers.records import Head
-from metertap.workers.rows import Rows
+from metertap.workers.rows import Rows, Written, changed_places
 from metertap.workers.sections import Section, of_recorder
 from metertap.workers.wire import VERSION, dumped, framed, loaded
 
@@ -95,6 +95,34 @@ def test_an_item_is_none_of_the_keys_that_have_items() -> None:
     changes = teller.read(*teller.message())
     with pytest.raises(Malformed):
         Rows().after((), [0, 1, 2], changes.items)
+
+
+def test_what_changed_since_the_rows_before_is_what_came() -> None:
+    teller = Teller()
+    teller.call(*TOOLS)
+    teller.tell()
+    first: Any = teller.heard.items
+    teller.call("order")
+    changes = teller.read(*teller.message())
+    second: Any = first.after(changes.keys, changes.numbers, changes.items)
+    assert second.changed_since(first) is changes.numbers
+    assert changed_places(first, second) == [1]
+    third = second.after((), [2], changes.items)
+    assert third.changed_since(first) == [1, 2]
+    without = Rows().after([("a",)], [0], Written(tuple, [["a"]]))
+    assert without.windows([0]) == []
+    assert without["a",] == ("a",)
+
+
+def test_windows_of_tools_without_others_are_taken_as_one_column(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    teller = Teller()
+    monkeypatch.delattr(rows, "accumulate")
+    for _ in range(2):
+        teller.call(*TOOLS)
+        teller.tell()
+    assert teller.heard.items["pay", "library"].runs[0].size == 2
 
 
 def test_of_a_section_that_has_not_changed_the_time_alone_is_saved() -> None:

@@ -16,6 +16,7 @@ from metertap.workers.merged import Merged
 from metertap.workers.rows import Items, Sheet
 from metertap.workers.sections import of_recorder
 from metertap.workers.wire import VERSION, dumped, loaded
+from support.told import sent
 
 TOOLS = ("search", "order", "pay", "ship", "find")
 
@@ -106,6 +107,42 @@ def test_only_what_changed_is_another_object_whoever_has_it() -> None:
         "find"
     }
     assert after["find", "library"].figures.sampled == 2
+
+
+def test_where_one_worker_has_a_new_item_the_others_stay_the_same_objects() -> None:
+    recorders = [Recorder(), Recorder()]
+    ledgers = [Ledger(recorder, of_recorder(recorder)) for recorder in recorders]
+    section, told, heard = ledgers[0].sections["tools"], Told(), Heard()
+    merged, found = Merged(), []
+    for new in (TOOLS[:2], TOOLS[2:]):
+        for name in new:
+            recorders[1].record_tool(recorders[1].tool(name, "library"), outcomes.OK, None, 5.0)
+        heard.take(sent(section, told.changes(ledgers[1].now(["tools"])["tools"])))
+        sheets: list[Sheet] = [ledgers[0].now(["tools"]), {"tools": heard.items}]
+        found.append(merged.of(section, sheets))
+    before, after = found
+    assert [name for name, _ in after] == [*TOOLS]
+    assert {key: after[key] for key in before} == before
+    assert all(after[key] is item for key, item in before.items())
+
+
+@pytest.mark.faults
+def test_a_fault_of_one_item_leaves_out_that_one_alone() -> None:
+    recorder = Recorder()
+    ledger = Ledger(recorder, of_recorder(recorder))
+    for name in TOOLS:
+        recorder.record_tool(recorder.tool(name, "library"), outcomes.OK, None, 5.0)
+    section = ledger.sections["tools"]
+
+    def broken(tables: Any, windows: Any) -> Any:
+        found = section.merge(tables, windows)
+        if any(part.figures.name == "pay" for part in found):
+            raise ValueError(found)
+        return found
+
+    sheets = [ledger.now(["tools"])]
+    found = Merged().of(dataclasses.replace(section, merge=broken), sheets)
+    assert [name for name, _ in found] == [name for name in TOOLS if name != "pay"]
 
 
 @pytest.mark.faults

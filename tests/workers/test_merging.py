@@ -113,13 +113,16 @@ def test_after_a_fault_an_item_is_merged_when_it_is_asked_for_again() -> None:
 
 
 def test_percentiles_of_parts_and_of_operations_are_exact_too() -> None:
-    hit_ms, first_ms, request_ms = [[1.0, 3.0], [2.0, 40.0]], [[7.0, 9.0], [8.0]], [[4.0], [6.0]]
+    hit_ms, miss_ms = [[1.0, 3.0], [2.0, 40.0]], [[50.0], [60.0]]
+    first_ms, request_ms = [[7.0, 9.0], [8.0, 9.0]], [[4.0], [6.0]]
     sheets = []
-    for hits, firsts, requests in zip(hit_ms, first_ms, request_ms, strict=True):
+    for hits, misses, firsts, requests in zip(hit_ms, miss_ms, first_ms, request_ms, strict=True):
         recorder = Recorder()
         series = recorder.tool("search", "library")
         for ms in hits:
             series.looked_up(True, False, ms / 1000)
+        for ms in misses:
+            series.looked_up(True, True, ms / 1000)
         for ms in firsts:
             series.first_item(ms / 1000)
         for ms in requests:
@@ -131,8 +134,8 @@ def test_percentiles_of_parts_and_of_operations_are_exact_too() -> None:
     assert tool.with_cache[0].calls == 4
     both_ms = [*hit_ms[0], *hit_ms[1]]
     assert tool.with_cache[0].percentiles.p95 == statistics.quantiles(both_ms, n=100)[94]
-    assert tool.with_cache[1].calls == 0
-    assert tool.first_item.percentiles.p50 == 8.0
+    assert (tool.with_cache[1].calls, tool.with_cache[1].percentiles.p50) == (2, 55.0)
+    assert tool.first_item.percentiles.p50 == 8.5
     (operation,) = Merged().of(known["operations"], sheets).values()
     assert (operation.figures.calls, operation.figures.percentiles.p50) == (2, 5.0)
     (first,) = Merged().of(known["operations"], sheets)

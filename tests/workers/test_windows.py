@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from metertap.recording import Percentiles
 from metertap.recording.batch import Batch
 from metertap.recording.window import LatencyTotals, Run, run_of
+from metertap.workers import together
 from metertap.workers.checking import Malformed, Samples
 from metertap.workers.coding import decoder, encoder
 from metertap.workers.runs import NO_RUN, Fresh, Runs, completed, fresh, runs_of
@@ -53,14 +54,14 @@ STEPS = st.lists(
 def test_windows_that_move_have_the_percentiles_of_all_their_samples(
     steps: list[tuple[int, list[float], float]], sizes: list[int]
 ) -> None:
-    together = Looks()
+    looks = Looks()
     windows: list[LatencyTotals] = [LatencyTotals(size) for size in sizes]
     for worker, samples, factor in steps:
         if factor == 1.0 and samples:
             windows[worker].add_milliseconds(Batch(samples))
         elif samples:
             windows[worker].add_seconds(Batch(samples))
-        found, count = together.percentiles([window.run() for window in windows])
+        found, count = looks.percentiles([window.run() for window in windows])
         everything = [ms for window in windows for ms in window.window.milliseconds()]
         assert count == len(everything)
         if count > 1:
@@ -70,7 +71,7 @@ def test_windows_that_move_have_the_percentiles_of_all_their_samples(
 
 @pytest.mark.parametrize("seed", range(4))
 def test_large_windows_that_move_have_the_percentiles_of_all_their_samples(seed: int) -> None:
-    by, together = random.Random(seed), Looks()
+    by, looks = random.Random(seed), Looks()
     windows = [LatencyTotals(size) for size in (300, 200, 150)]
     for step in range(200):
         for window in windows:
@@ -78,34 +79,84 @@ def test_large_windows_that_move_have_the_percentiles_of_all_their_samples(seed:
             if count:  # some are equal, and they become longer
                 samples = [round(by.expovariate(1 / (1 + step)), 1) for _ in range(count)]
                 window.add_milliseconds(Batch(samples))
-        found, count = together.percentiles([window.run() for window in windows])
+        found, count = looks.percentiles([window.run() for window in windows])
         everything = [ms for window in windows for ms in window.window.milliseconds()]
         exact = statistics.quantiles(everything, n=100)
         assert (count, *found[:3]) == (len(everything), exact[49], exact[94], exact[98])
 
 
+@pytest.fixture
+def long() -> tuple[Together, list[float]]:
+    """Windows of a thousand samples, of which few are kept sorted."""
+    together, samples = Together(), [float(ms) for ms in range(1000)]
+    together.sorted([run_of(array("d", samples), 1.0)])
+    return together, samples
+
+
+def test_a_sample_that_is_far_from_percentiles_is_only_counted(
+    long: tuple[Together, list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window, samples = long
+    monkeypatch.delattr(together, "insort")
+    found = window.moved([700.5], [800.0], 1000)
+    exact = statistics.quantiles([*samples, 700.5], n=100)
+    assert found.p50 == exact[49] - 0.5 == 499.5
+
+
+def test_percentiles_that_cannot_have_changed_are_not_computed_again(
+    long: tuple[Together, list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window, samples = long
+    computed: list[int] = []
+    between = Together._between
+
+    def counted(self: Together, index: int, beyond: int) -> float:
+        computed.append(index)
+        return between(self, index, beyond)
+
+    monkeypatch.setattr(Together, "_between", counted)
+    for come, gone, times in ((499.0, 501.0, 1), (999.5, 0.0, 3), (501.0, 499.0, 1)):
+        computed.clear()
+        samples.remove(gone)
+        samples.append(come)
+        found = window.moved([come], [gone], 1000)
+        assert len(computed) == times
+        exact = statistics.quantiles(samples, n=100)
+        assert found[:3] == (exact[49], exact[94], exact[98])
+
+
+def test_for_few_new_samples_not_all_are_sorted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    totals, looks = LatencyTotals(1000), Looks()
+    totals.add_milliseconds(Batch([float(ms) for ms in range(1000)]))
+    looks.percentiles([totals.run()])
+    monkeypatch.delattr(Together, "sorted")
+    totals.add_milliseconds(Batch([500.25]))
+    found, _ = looks.percentiles([totals.run()])
+    assert found.p50 == statistics.quantiles([*map(float, range(1, 1000)), 500.25], n=100)[49]
+
+
 def test_equal_samples_have_their_own_value_as_every_percentile() -> None:
-    totals, together = LatencyTotals(1000), Looks()
+    totals, looks = LatencyTotals(1000), Looks()
     for _ in range(3):
         totals.add_milliseconds(Batch([5.0] * 400))
-        found, _ = together.percentiles([totals.run()])
+        found, _ = looks.percentiles([totals.run()])
         assert found[:3] == (5.0, 5.0, 5.0)
 
 
 def test_a_worker_that_is_gone_takes_its_samples_along() -> None:
     one, other = (run_of(array("d", [ms]), 1.0) for ms in (1.0, 9.0))
-    together = Looks()
-    assert together.percentiles([one, other])[1] == 2
-    assert together.percentiles([other])[1] == 1
-    assert together.percentiles([other, one])[0].p50 == 5.0
+    looks = Looks()
+    assert looks.percentiles([one, other])[1] == 2
+    assert looks.percentiles([other])[1] == 1
+    assert looks.percentiles([other, one])[0].p50 == 5.0
 
 
 def test_a_window_that_moved_by_more_than_it_holds_has_none_of_its_old_samples() -> None:
-    totals, together = LatencyTotals(3), Looks()
+    totals, looks = LatencyTotals(3), Looks()
     totals.add_milliseconds(Batch([1.0, 2.0, 3.0]))
-    assert together.percentiles([totals.run()])[0].p50 == 2.0
+    assert looks.percentiles([totals.run()])[0].p50 == 2.0
     totals.add_milliseconds(Batch([float(ms) for ms in range(10, 19)]))
-    found, count = together.percentiles([totals.run()])
+    found, count = looks.percentiles([totals.run()])
     assert (found.p50, count) == (17.0, 3)
 
 

@@ -134,25 +134,19 @@ def _changed(state: _State, given: Sequence[Items]) -> _Shares:
     for worker, (before, now) in enumerate(zip(state.given, given, strict=True)):
         if now is before:
             continue
-        where, places = state.where[worker], changed_places(before, now)
-        if len(places) == len(where):
-            for numbers, group in zip(changed, state.groups, strict=True):
-                if worker in group.places:
-                    numbers.update(range(len(group.keys)))
-        else:
-            for place in places:
-                number, there = where[place]
-                changed[number].add(there)
+        where = state.where[worker]
+        for place in changed_places(before, now):
+            number, there = where[place]
+            changed[number].add(there)
     found: _Shares = []
     for numbers, (keys, places_of_each) in zip(changed, state.groups, strict=True):
         if numbers:
-            are_all, those = len(numbers) == len(keys), sorted(numbers)
-            take = chooser(those)
+            take = chooser(sorted(numbers))
             shares = []
             for worker, all_places in places_of_each.items():
-                places = all_places if are_all else take(all_places)
+                places = take(all_places)
                 shares.append(_Share(given[worker], places, state.given[worker], places))
-            found.append((keys if are_all else take(keys), shares))
+            found.append((take(keys), shares))
     return found
 
 

@@ -105,8 +105,7 @@ def _most(values: Values) -> Iterable[Any]:
 
 def _extreme(function: Callable[..., Any], values: Values) -> Iterable[Any]:
     try:
-        if len(values) > 1:
-            return [*map(function, *values)]
+        return [*map(function, zip(*values, strict=True))]
     except TypeError:  # a value is None
         pass
     return (_of_known(function, each) for each in zip(*values, strict=True))

@@ -206,8 +206,7 @@ def windows_of(items: Items, places: Sequence[int | None]) -> Sequence[Runs]:
 
 
 def _at(items: Items, places: Sequence[int]) -> Sequence[Any]:
-    found = [*items.values()]
-    return found if _is_all(places, len(found)) else chooser(places)(found)
+    return chooser(places)([*items.values()])
 
 
 def _is_all(places: Sequence[int], size: int) -> bool:
