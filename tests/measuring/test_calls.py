@@ -160,6 +160,22 @@ def test_without_a_call_around_there_is_no_parent_and_no_depth() -> None:
     assert (after[calls.PARENT], after[calls.DEPTH]) == (None, 0)
 
 
+def test_calls_that_begin_by_short_ways_have_the_same_entries(
+    clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slot = ToolSlot("search", "test")
+    series = slot.series = series_of("search")
+    begun = [series, slot, None, False, False, None, clock.now, None, 0, None]
+    assert calls.enter_outermost(slot, series) == begun
+    calls.leave(calls.around() or [])
+    monkeypatch.delattr(Slot, "enter")  # the way of a call that may be inside another
+    assert slot.start() == begun
+    series.tick = iter(()).__next__  # as when waiting calls are to be folded
+    assert slot.start() == begun
+    frame, started = slot.begins(series, None, StopIteration())
+    assert (frame, started) == (begun[:5], clock.now)
+
+
 def test_a_chain_is_as_deep_as_the_calls_in_progress() -> None:
     frames = [enter("deep") for _ in range(100)]
     assert [frame[calls.DEPTH] for frame in frames] == list(range(100))

@@ -9,6 +9,7 @@ import sys
 import traceback
 import types
 from collections.abc import AsyncGenerator, Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -359,8 +360,9 @@ def test_arguments_that_do_not_fit_are_told_of_at_the_call() -> None:
         yield items
 
     for function in (stream, later):
-        with pytest.raises(TypeError, match="unexpected keyword argument"):
+        with pytest.raises(TypeError, match="unexpected keyword argument") as raised:
             function(number=3)  # type: ignore[call-arg]
+        assert [entry.path for entry in raised.traceback] == [Path(__file__)]
 
 
 @metertap.tool

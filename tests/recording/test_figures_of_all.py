@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from metertap import catalogue, outcomes
-from metertap.recording import Recorder
+from metertap.recording import Recorder, ToolFigures, ToolSeries
+from metertap.recording.views import Views
 from support.kept_instruments import KeptInstruments
 from support.used_recorder import used
 
@@ -66,7 +67,63 @@ def test_the_newest_latencies_are_those_of_the_last_calls() -> None:
     assert recorder.figures_of_tool("made up", "test") is None
 
 
-def test_samples_are_told_with_the_figures_that_they_are_of() -> None:
+def test_latencies_are_newest_however_short_they_are() -> None:
+    recorder = Recorder()
+    for latency_ms in (0.0, 0.5):
+        recorder.record_tool(recorder.tool("search", "test"), "ok", None, latency_ms)
+    assert recorder.newest_latencies(("search", "test"), 1) == [0.5]
+    recorder.start_over()
+    recorder.record_tool(recorder.tool("search", "test"), "ok", None, 0.0)
+    assert recorder.newest_latencies(("search", "test"), 2) == [0.0]
+
+
+def test_all_waiting_calls_are_folded_before_any_figures_are_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recorder = Recorder()
+    tools = [recorder.tool(name, "test") for name in ("search", "order", "pay")]
+    waiting, folded = list[int](), list[str]()
+    figures_of, fold = ToolSeries.figures, ToolSeries.fold
+
+    def figures(self: ToolSeries, *, is_bare: bool = False) -> ToolFigures:
+        waiting.append(sum(tool.waiting for tool in tools))
+        folded.append("figures")
+        return figures_of(self, is_bare=is_bare)
+
+    def folds(self: ToolSeries) -> None:
+        folded.append(self.name)
+        fold(self)
+
+    for _ in range(2):  # the first call of each is seen at once
+        for tool in tools[:2]:
+            recorder.started(tool)
+            tool.append(0.005)
+    monkeypatch.setattr(ToolSeries, "figures", figures)
+    monkeypatch.setattr(ToolSeries, "fold", folds)
+    assert sum(tool.waiting for tool in tools) == 2
+    assert len(recorder.figures().tools) == 3
+    assert waiting == [0, 0, 0]
+    assert folded[:3] == ["search", "order", "figures"]
+
+
+def test_weights_are_not_looked_at_once_they_are_switched_off() -> None:
+    recorder = Recorder()
+    recorder.weight("search", "test").record(5)
+    assert [one.name for one in recorder.weighed()] == ["search"]
+    recorder.configure(10, 10, weighs=False)
+    assert recorder.weighed() == []
+
+
+def test_calls_are_not_counted_for_fees_where_there_are_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(Views, "tool_counts")
+    assert Recorder().spent_on_fees() == {}
+
+
+def test_samples_are_told_with_the_figures_that_they_are_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     recorder = Recorder()
     tool, weight = recorder.tool("search", "test"), recorder.weight("search", "test")
     operation = recorder.operation("key", catalogue.SERVER_DURATION, {})
@@ -78,7 +135,9 @@ def test_samples_are_told_with_the_figures_that_they_are_of() -> None:
     assert figures.weights is not None
     found = (*figures.tools, *figures.weights, *figures.operations)
     for item in found:
-        ((same, (run,)),) = recorder.with_runs([item])
+        with monkeypatch.context() as patched:
+            patched.setattr(recorder, "lock", None)  # which is not taken for the last ones
+            ((same, (run,)),) = recorder.with_runs([item])
         assert same is item
         assert [sample * run.factor for sample in run.samples] == [1.0, 2.0]
     recorder.record_tool(tool, "ok", None, 3)

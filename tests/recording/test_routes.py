@@ -85,6 +85,16 @@ def test_a_call_waits_in_one_place_and_counts_on_every_series(used: Recorder) ->
     assert calls.tool.ended == calls.point.series.ended == 5.0
 
 
+def test_calls_of_one_route_are_in_order_already(
+    used: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = Calls(used)
+    calls.begin()
+    monkeypatch.delattr("metertap.recording.routes._in_order")
+    calls.call(1.0)
+    assert calls.taken() == (2, 2, 2)
+
+
 def test_calls_wait_without_a_function_of_ours_where_every_series_has_begun(
     used: Recorder,
 ) -> None:
@@ -225,7 +235,9 @@ def test_a_call_under_a_span_has_its_context_on_every_series(used: Recorder) -> 
     used.trace_with(sampled)
     calls.call(1.0)
     assert len(asked) == 1
-    assert calls.taken() == (2, 2, 2)
+    calls.call(1.0, 7.0)
+    assert calls.taken() == (3, 3, 3)
+    assert calls.tool.ended == calls.point.series.ended == 7.0
 
 
 def test_a_result_of_unknown_size_keeps_no_reader_waiting(used: Recorder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import statistics
 import tracemalloc
@@ -76,6 +77,24 @@ def test_a_long_window_that_is_looked_at_again_is_not_sorted_as_a_whole(
             window.percentiles()
             window.add_milliseconds([float(number)])
     assert [type(samples) for samples in ordered] == kinds
+
+
+def test_samples_near_percentiles_are_found_by_their_ranks_also_as_others_come_and_go() -> None:
+    samples = [float(number) for number in range(1000)]
+    bands = Bands(samples)
+    for gone, new in (([], []), ([], [508.0]), ([0.0], [492.0]), ([942.0, 999.0], [943.0, 500.0])):
+        bands.replace(gone, new)
+        for sample in gone:
+            samples.remove(sample)
+        samples = sorted([*samples, *new])
+        size, found = len(samples), {}
+        for place in range(size):
+            with contextlib.suppress(IndexError):
+                found[place] = bands[place]
+        assert len(bands) == size
+        near = [place for place, sample in enumerate(samples) if 492 <= sample <= 508]
+        last = [place for place, sample in enumerate(samples) if sample >= 942]
+        assert found == {place: samples[place] for place in (*near, *last)}
 
 
 def test_a_window_that_is_looked_at_again_takes_a_fifth_more_at_most() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from metertap import outcomes
+from metertap import faults, outcomes
 from metertap.recording import Recorder
 from metertap.workers.exchange import Heard, Told
 from metertap.workers.ledger import Ledger
@@ -140,9 +140,19 @@ def test_a_fault_of_one_item_leaves_out_that_one_alone() -> None:
             raise ValueError(found)
         return found
 
-    sheets = [ledger.now(["tools"])]
-    found = Merged().of(dataclasses.replace(section, merge=broken), sheets)
+    sheets, merged = [ledger.now(["tools"])], Merged()
+    found = merged.of(dataclasses.replace(section, merge=broken), sheets)
     assert [name for name, _ in found] == [name for name in TOOLS if name != "pay"]
+    assert faults.fault_counts() == {"workers.merged": 1}
+    assert merged.of(section, []) == {}  # no worker has any more
+
+    def broken_for_many(tables: Any, windows: Any) -> Any:
+        (found,) = section.merge(tables, windows)
+        return [found]
+
+    found = merged.of(dataclasses.replace(section, merge=broken_for_many), sheets)
+    assert len(found) == len(TOOLS)
+    assert faults.fault_counts() == {"workers.merged": 2}
 
 
 @pytest.mark.faults

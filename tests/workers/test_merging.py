@@ -23,6 +23,7 @@ from metertap.workers.ledger import Ledger
 from metertap.workers.merged import Merged
 from metertap.workers.rows import Part
 from metertap.workers.sections import figures_of, of_recorder
+from metertap.workers.together import Windows
 from support.told import LATENCIES, ledger_of, merged, over_the_wire, sections
 
 ENDED = st.tuples(st.sampled_from(outcomes.ALL), st.none() | LATENCIES)
@@ -183,6 +184,23 @@ def test_operations_and_weights_keep_their_totals_without_a_window() -> None:
     )
 
 
+def test_only_windows_of_what_was_measured_are_put_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+    percentiles_of = Windows.percentiles
+
+    def asks(self: Windows, place: int = 0) -> tuple[list[Percentiles], list[int]]:
+        asked.append(place)
+        return percentiles_of(self, place)
+
+    monkeypatch.setattr(Windows, "percentiles", asks)
+    ledgers = [ledger_of([(outcomes.OK, 1.0)]) for _ in range(2)]
+    found = Merged().of(ledgers[0].sections["tools"], [ledger.now(["tools"]) for ledger in ledgers])
+    assert found["search", "library"].figures.with_cache is None
+    assert asked == [0]
+
+
 def test_what_an_ended_worker_counted_with_its_caches_stays_apart() -> None:
     recorder = Recorder()
     series = recorder.tool("search", "library")
@@ -214,6 +232,9 @@ def test_caches_are_added_and_what_is_not_known_is_not() -> None:
     assert (found.hits, found.misses, found.evictions, found.rejections) == (7, 2, 4, None)
     assert (found.by_tool, found.entries) == ({"search": (7, 0)}, 10)
     assert merging.settled_cache(found).entries is None
+    unknown = [item._replace(by_tool=None) for item in figures]
+    assert merging.caches(unknown).by_tool is None
+    assert merging.caches([figures[0], unknown[1]]).by_tool == figures[0].by_tool
 
 
 def test_wholes_begin_with_the_first_and_their_collections_are_added() -> None:

@@ -17,7 +17,7 @@ from metertap.recording.window import LatencyTotals, Run, run_of
 from metertap.workers import together
 from metertap.workers.checking import Malformed, Samples
 from metertap.workers.coding import decoder, encoder
-from metertap.workers.runs import NO_RUN, Fresh, Runs, completed, fresh, runs_of
+from metertap.workers.runs import NO_RUN, Fresh, Runs, completed, fresh, moves, runs_of
 from metertap.workers.together import Together, Windows
 
 LATENCIES = st.floats(0, 1e6, allow_nan=False)
@@ -174,6 +174,45 @@ def test_of_a_window_that_is_known_only_what_is_new_is_sent() -> None:
     assert fresh(totals.run(), before).kept == 0
     assert fresh(LatencyTotals(3).run(), before).kept == 0  # another window
     assert (fresh(before, before).kept, [*fresh(before, before).samples]) == (2, [])
+
+
+def test_what_came_twice_after_the_same_window_is_behind_it_each_time() -> None:
+    before = run_of(array("d", [1.0, 2.0]), 1.0)
+    for new in (3.0, 4.0):
+        held = after(Fresh(array("d", [new]), 1.0, 2), before)
+        assert [*held.samples] == [1.0, 2.0, new]
+        assert [*before.samples] == [1.0, 2.0]
+
+
+def test_a_window_that_moves_on_is_written_anew_seldom_and_keeps_little() -> None:
+    held, lengths, written = NO_RUN, list[int](), 0
+    for ms in range(500):
+        before = held
+        held = after(Fresh(array("d", [float(ms)]), 1.0, min(ms, 20)), before)
+        assert [*held.samples] == [float(old) for old in range(max(0, ms - 20), ms + 1)]
+        lengths.append(len(held.data))
+        written += held.data is not before.data
+    assert 64 < max(lengths) < 100
+    assert written < 10
+
+
+def test_windows_that_nothing_is_known_of_are_columns_too() -> None:
+    none = runs_of([])
+    assert none.each() == []
+    some = none.with_others((), none, 2)
+    assert some.each() == [NO_RUN] * 2
+    assert some.with_others((), none, 2) is some
+
+
+def test_what_moved_by_more_than_it_holds_or_back_has_to_be_sorted_again() -> None:
+    totals, looks = LatencyTotals(3), list[Run]()
+    for count in (2, 1, 4):
+        totals.add_milliseconds(Batch([float(count)] * count))
+        looks.append(totals.run())
+    columns = [runs_of([run]) for run in looks]
+    pairs = [(0, 1), (1, 2), (2, 0), (1, 1)]
+    others = [moves(columns[before], columns[now]).others for before, now in pairs]
+    assert others == [set(), {0}, {0}, set()]
 
 
 @pytest.mark.parametrize(

@@ -232,18 +232,17 @@ class Views(Activity, Delivery):
             one.look()
         return series
 
-    def on_usage(self, prepare: Callable[[], None], record: Callable[[], None]) -> bool:
-        """Call `prepare` before the use of models is read; return whether it is new.
+    def on_usage(self, prepare: Callable[[], None], record: Callable[[], None]) -> None:
+        """Call `prepare` before the use of models is read.
 
         `record` is called before waiting items go to the instruments.
         """
         if prepare in self._usage_callbacks:
-            return False
+            return
         self._usage_callbacks.append(prepare)
         self.has_usage = True
         self.before_fold = (*self.before_fold, record)
         self.on_look(prepare)
-        return True
 
     def usage_figures(self) -> tuple[UsageSeries, ...]:
         """Copy the series of model calls, since recording began."""
@@ -265,7 +264,7 @@ class Views(Activity, Delivery):
         """Return the fees for calls of these outcomes, by tool, since the start."""
         ran: Counter[str] = Counter()
         for (name, _), counts, _ in self.tool_counts() if self.fees else ():
-            ran[name] += sum(counts.get(outcome, 0) for outcome in of)
+            ran[name] += sum(counts[outcome] for outcome in of)
         return {name: self.fees[name] * calls for name, calls in ran.items() if name in self.fees}
 
     def _tools_with(self, of: Callable[[ToolSeries], ToolFigures]) -> tuple[ToolFigures, ...]:

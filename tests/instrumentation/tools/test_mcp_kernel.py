@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import gc
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,12 +17,12 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pydantic import TypeAdapter, ValidationError
 
 import metertap
-from metertap import faults
+from metertap import catalogue, faults
 from metertap.measuring import calls
 from metertap.state import recorder
-from metertap_instrumentation.tools.mcp import requests, sessions, v2
-from metertap_instrumentation.tools.mcp.operations import PIPE
-from metertap_instrumentation.tools.mcp.served import served_by
+from metertap_instrumentation.tools.mcp import requests, served, sessions, v2, weights
+from metertap_instrumentation.tools.mcp.operations import PIPE, Kind
+from metertap_instrumentation.tools.mcp.served import find_served, served_by
 from support.interrupting import everywhere
 from support.metric_data import points
 from support.stopped_clock import stopped
@@ -102,7 +104,7 @@ def test_a_method_that_the_server_has_no_handler_for_is_no_label(
         assert answered(runner, method) == {}
     found = {item["mcp.method.name"] for item in attributes(reader)}
     assert found == {"ping", "_OTHER", "initialize"}
-    # What it has is asked once; `initialize` the SDK answers itself.
+    # Of the same request it is asked once; `initialize` the SDK answers itself.
     assert runner.server.asked == ["ping", "made/up", "made/up"]
 
 
@@ -255,6 +257,102 @@ def test_a_handler_has_ended_when_its_result_is_serialized(
     answered(runner, *CALL)
     tool = metertap.get_all_metrics()["tool_metrics"]["search"]
     assert tool["total_latency_ms"] == milliseconds
+
+
+@pytest.mark.parametrize("is_folded", [False, True])
+def test_a_further_call_of_a_known_tool_needs_no_request(
+    is_folded: bool, monkeypatch: pytest.MonkeyPatch, reader: InMemoryMetricReader
+) -> None:
+    clock = stopped(monkeypatch, calls, requests, v2)
+    content = {"content": [{"type": "text", "text": "done"}]}
+
+    def serialize(self: Any, method: str, version: str, result: Any) -> dict[str, Any]:
+        del self, method, version, result
+        return content
+
+    def work() -> dict[str, Any]:
+        frame = calls.around()
+        assert frame is not None
+        clock.takes(1)
+        frame[calls.STARTED] = clock()  # as a framework does when the handler begins
+        clock.takes(2)
+        result: dict[str, Any] = noted(runner, "tools/call", "v", 5)
+        clock.takes(4)
+        return result
+
+    noted = v2.note(serialize, [True])
+    runner = Runner({**content})
+    tool = recorder().tool("search", "mcp:shop")
+    made = on_request(Runner.on_request, [True])
+
+    async def session() -> None:
+        for _ in range(2):
+            await made(runner, context(), *CALL)
+        runner.result = work
+        monkeypatch.delattr(v2, "_begin")
+        monkeypatch.delattr(v2.handlers, "request_in_progress")
+        if is_folded:
+            tool.tick = iter(()).__next__  # as when waiting calls are to be folded
+        await made(runner, context(), *CALL)
+        runner.result = lambda: work() and {**content, "isError": True}
+        await made(runner, context(), *CALL)
+
+    asyncio.run(session())
+    figures = tool.figures()
+    assert (figures.total_ms, figures.counts["ok"], figures.with_cache) == (4000.0, 3, None)
+    assert sorted(point.sum for point in points(reader, "mcp.server.operation.duration")) == [
+        7.0,
+        7.0,
+    ]
+
+
+def test_an_error_of_serializing_a_result_has_no_frame_of_ours() -> None:
+    def serialize(self: Any, method: str, version: str, result: Any) -> None:
+        raise ValueError(self, method, version, result)
+
+    with pytest.raises(ValueError, match="tools/call") as raised:
+        v2.note(serialize, [True])(Runner(), "tools/call", "v", 5)
+    assert [entry.path for entry in raised.traceback] == [Path(__file__)] * 2
+
+
+def test_what_is_known_of_a_server_goes_with_it() -> None:
+    server = Server()
+    known = served_by(server)
+    assert served_by(server) is find_served(key := id(server)) is known
+    del server
+    gc.collect()
+    assert find_served(key) is None
+
+
+def test_a_kind_that_a_reset_overtakes_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, key = served_by(server := Server()), ("ping", None, "v", PIPE)
+    assert known.kind(*key) is known.find_kind(key)
+    recorder().forget_slots()
+
+    def made(*arguments: Any) -> Kind:
+        recorder().reset()
+        return Kind(*arguments)
+
+    monkeypatch.setattr(served, "Kind", made)
+    assert known.kind(*key).method == "ping"
+    assert known.find_kind(key) is None
+    assert known.answers(server, "ping")
+
+
+def test_a_result_of_a_clients_other_request_has_no_weight() -> None:
+    kind = Kind(catalogue.CLIENT_DURATION, ("made/up", None, "v", PIPE))
+    weights.received(kind, {"content": [{"type": "text", "text": "done"}]})
+    assert recorder().figures().weights == ()
+
+
+def test_further_requests_are_recorded_by_the_data_point_itself() -> None:
+    kind = Kind(catalogue.CLIENT_DURATION, ("ping", None, "v", PIPE))
+    first = kind.record
+    kind.record(0.5, 1.0)
+    assert kind.record != first
+    kind.record(0.5, 2.0)
+    (operation,) = recorder().figures().operations
+    assert operation.calls == 2
 
 
 def test_a_result_of_no_request_is_serialized_as_it_was() -> None:

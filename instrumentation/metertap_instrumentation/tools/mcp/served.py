@@ -28,8 +28,6 @@ class Served:
     def __init__(self, name: object) -> None:
         self.source = f"mcp:{name}"
         """The source of its tools, which keeps equal names of two servers apart."""
-        self.methods = {INITIALIZE}  # has no handler: the SDK answers it
-        """Methods for which the server is known to have a handler."""
         self.tools = ToolList()
         self.kinds = Kinds()
         self.find_kind = self.kinds.find
@@ -38,11 +36,8 @@ class Served:
 
     def answers(self, server: Any, method: str) -> bool:
         """Return whether the server, of mcp 2.x, has a handler for a method."""
-        if method not in self.methods:
-            if server.get_request_handler(method) is None:
-                return False
-            self.methods.add(method)
-        return True
+        # To `initialize` the SDK answers itself.
+        return method == INITIALIZE or server.get_request_handler(method) is not None
 
     def kind(
         self, method: str, name: str | None, version: str | None, transport: Transport
