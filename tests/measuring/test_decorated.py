@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
+import pickle
 import types
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 import pytest
 
 import metertap
+from metertap.recording import Recorder, ToolSeries
+from metertap.state import recorder
 from support.decorated import async_generator, coroutine, generator, plain
 from support.documents import tools
 from support.waiting import wait_for
@@ -239,3 +243,45 @@ def test_calls_in_other_tasks_do_not_make_each_other_nested() -> None:
 
     asyncio.run(main())
     assert tools()["coroutine"]["successful_calls"] == 20
+
+
+@metertap.tool
+@functools.lru_cache
+def cached(number: int) -> int:
+    """A decorated object that is found by its name, as functions are."""
+    return number
+
+
+def test_a_decorated_object_that_has_a_name_is_pickled_by_it() -> None:
+    assert pickle.loads(pickle.dumps(cached)) is cached
+
+
+def test_where_a_tool_is_decorated_is_known() -> None:
+    @metertap.tool(name="here")
+    def function() -> None:
+        pass
+
+    code = inspect.unwrap(function).__code__
+    assert recorder().decorated["here"] == (code.co_filename, code.co_firstlineno)
+    metertap.tool(name="nowhere")(functools.partial(divmod, 7))
+    assert "nowhere" not in recorder().decorated
+
+
+def test_the_series_of_a_generator_is_found_by_its_first_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[str] = []
+    by_hand = Recorder.tool_by_hand
+
+    def counted(self: Recorder, name: str, source: str) -> ToolSeries:
+        found.append(name)
+        return by_hand(self, name, source)
+
+    @metertap.tool(name="stepped")
+    def stepped() -> Iterator[int]:
+        yield 1
+
+    monkeypatch.setattr(Recorder, "tool_by_hand", counted)
+    for _ in range(3):
+        assert [*stepped()] == [1]
+    assert found == ["stepped"]

@@ -218,13 +218,10 @@ GROUPS = (
             "src/metertap/workers/{}.py",
             *("answers", "group", "holder", "holding", "lines", "members", "past", "saving"),
         ),
-        (
-            *_all(
-                "tests/workers/test_{}.py",
-                *("group", "distrust", "ended_workers", "exhausted", "left_out", "removed"),
-                *("targets", "telling"),
-            ),
-            "-m=not programs",
+        _all(
+            "tests/workers/test_{}.py",
+            *("group", "distrust", "ended_workers", "exhausted", "left_out", "removed"),
+            *("targets", "telling"),
         ),
     ),
     Group(
