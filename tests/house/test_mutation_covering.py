@@ -1,4 +1,8 @@
-"""What `tests/mutation` examines: every file of the rooms that it is about."""
+"""What `tests/mutation` examines: every file of the rooms that it is about.
+
+Whoever adds a file there names it in `tests/mutation/covering.py`, beside the tests that are about
+it.
+"""
 
 from __future__ import annotations
 

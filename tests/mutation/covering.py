@@ -110,6 +110,7 @@ GROUPS = (
             "wrappers",
             "frameworks",
             "unfinished",
+            "in_threads",
         ),
         (
             "tests/measuring/test_calls.py",
@@ -128,6 +129,7 @@ GROUPS = (
             "tests/patching/test_pickled_by_value.py",
             "tests/patching/test_stand_ins_handed_on.py",
             "tests/instrumentation/tools/test_weights.py",
+            "tests/instrumentation/tools/test_tools_in_threads.py",
             "tests/caching",
         ),
     ),
