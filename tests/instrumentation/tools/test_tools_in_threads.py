@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import inspect
+import pickle
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from kits.thread_kit import WORK, ThreadKit, WatchedClock
 
 def asking_for(*calls: tuple[str, dict[str, Any]], **options: Any) -> Any:
     """An agent of pydantic-ai with a model that needs no thread."""
-    agents = import_module("servers.pydantic_ai_agents")
+    agents = importlib.import_module("servers.pydantic_ai_agents")
     scripted = agents.calling(calls).function
 
     async def respond(*asked: Any) -> Any:
@@ -62,7 +64,7 @@ class TestOfPydanticAI(ThreadKit):
         self, clock: WatchedClock
     ) -> None:
         pytest.importorskip("pydantic_ai")
-        if import_module("servers.pydantic_ai_agents").VERSION < (2,):
+        if importlib.import_module("servers.pydantic_ai_agents").VERSION < (2,):
             pytest.skip("this version does not await it")
 
         async def later() -> str:
@@ -85,7 +87,7 @@ class TestOfOpenAIAgents(ThreadKit):
         return made
 
     async def use(self, tools: list[Any], *calls: tuple[str, dict[str, Any]]) -> list[Any]:
-        runs = import_module("servers.openai_agents_runs")
+        runs = importlib.import_module("servers.openai_agents_runs")
         asked = [runs.call(name, **given) for name, given in calls]
         found: list[Any] = runs.outputs(await runs.run(tools, asked))
         return found
@@ -97,8 +99,13 @@ class TestOfOpenAIAgents(ThreadKit):
         assert tool.asyncio is not asyncio
         assert tool.asyncio.to_thread is not to_thread is asyncio.to_thread
         assert tool.asyncio.wait_for is asyncio.wait_for
-        assert tool.asyncio.__name__ == "asyncio"
+        assert inspect.signature(tool.asyncio.to_thread) == inspect.signature(to_thread)
+        assert inspect.iscoroutinefunction(tool.asyncio.to_thread)
+        for name in ("__name__", "__doc__", "__file__", "__spec__", "__path__"):
+            assert getattr(tool.asyncio, name) is getattr(asyncio, name)
+        assert (repr(tool.asyncio), dir(tool.asyncio)) == (repr(asyncio), dir(asyncio))
         assert isinstance(tool.asyncio, type(asyncio))
+        assert pickle.loads(pickle.dumps(tool.asyncio)) is asyncio
         with pytest.raises(AttributeError):
             _ = tool.asyncio.nothing
         metertap.uninstrument()

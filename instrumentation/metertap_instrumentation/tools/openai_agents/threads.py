@@ -7,7 +7,8 @@ the one module that makes the call gets an `asyncio` of its own, which differs i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import functools
+import importlib
 from types import ModuleType
 from typing import Any
 
@@ -21,11 +22,20 @@ class OwnAsyncio(ModuleType):
     """`asyncio` as one module sees it, whatever other code may change in the real one."""
 
     def __init__(self, live: Live) -> None:
-        super().__init__(asyncio.__name__, asyncio.__doc__)
-        self.to_thread: Callable[..., Any] = timed_in_thread(handlers)(_to_thread, live)
+        super().__init__(asyncio.__name__)
+        vars(self).clear()  # what the import system knows of a module is asked for, too
+        self.__doc__ = asyncio.__doc__
+        run: Any = timed_in_thread(handlers)(_to_thread, live)
+        self.to_thread: Any = functools.update_wrapper(run, asyncio.to_thread)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(asyncio, name)
+
+    def __dir__(self) -> list[str]:
+        return dir(asyncio)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return importlib.import_module, (asyncio.__name__,)
 
 
 def _to_thread(*args: Any, **kwargs: Any) -> Any:
