@@ -19,6 +19,7 @@ from opentelemetry.sdk.metrics.view import Aggregation, ExponentialBucketHistogr
 
 from metertap import faults, locks
 from metertap.text import printable
+from metertap_exporters.otlp_encoding import encodable  # now, since no thread of ours may import
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
@@ -108,8 +109,6 @@ class Delivery(MetricExporter):
     ) -> MetricExportResult:
         """Export again what was not delivered, if some figures in it kept the others back."""
         with faults.guarded("otlp.encoding"):
-            from metertap_exporters.otlp_encoding import encodable
-
             rest, said = encodable(data)
             if said is not None:
                 result = self._handed_on(rest, milliseconds, named)

@@ -35,6 +35,7 @@ _USES_OF_THE_SDK = (
     "metertap_exporters.on_demand",
     "metertap_exporters.otlp",
     "metertap_exporters.otlp_delivery",
+    "metertap_exporters.otlp_encoding",
     "metertap_exporters.prometheus",
 )
 """Metertap's modules that import it. A pipeline made meanwhile would find them half imported."""
