@@ -41,8 +41,8 @@ class PlainThread(threading.Thread):
         super().start()
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait for the end of the thread, if it has begun."""
-        if self.ident is not None:
+        """Wait for the end of the thread, unless it does not begin in that time or a moment."""
+        if self._started.wait(timeout):
             super().join(timeout)
 
 

@@ -6,15 +6,18 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from metertap import faults
+from metertap import faults, threads
 from metertap.signal_mask import signals_kept_away, start
 from metertap.threads import PlainThread, Thread
 
 pytestmark = pytest.mark.interpreter
+
+_BEGIN = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"
+"""The function of `threading` by which Python starts a thread."""
 
 
 def test_tracers_and_profilers_of_the_program_do_not_see_them() -> None:
@@ -56,13 +59,12 @@ def test_they_have_room_and_the_programs_own_have_what_it_sets(size: int) -> Non
 @pytest.fixture
 def without_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have threads end before their first step, as where they find no memory for it."""
-    name = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"
-    begin = getattr(threading, name)
+    begin = getattr(threading, _BEGIN)
 
     def ended(_first_step: object, *rest: object, **options: object) -> object:
         return begin(str, *rest, **options)
 
-    monkeypatch.setattr(threading, name, ended)
+    monkeypatch.setattr(threading, _BEGIN, ended)
     yield
     vars(threading)["_limbo"].clear()  # Python keeps threads there until they begin
 
@@ -76,6 +78,29 @@ def test_one_that_finds_no_memory_for_its_first_step_is_not_waited_for(
     thread.start()  # Python's own would never return
     thread.join()
     assert not thread.is_alive()
+
+
+def test_one_that_begins_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, may_begin, ran = getattr(threading, _BEGIN), threading.Event(), threading.Event()
+
+    def late(first_step: Callable[..., object], *rest: object, **options: object) -> object:
+        def step(*args: object) -> None:
+            may_begin.wait(60)
+            first_step(*args)
+
+        return begin(step, *rest, **options)
+
+    monkeypatch.setattr(threading, _BEGIN, late)
+    monkeypatch.setattr(threads, "_BEGIN_SECONDS", 0.01)
+    thread = PlainThread(target=ran.set)
+    thread.start()
+    assert thread.ident is None
+    monkeypatch.undo()
+    releasing = threading.Timer(0.1, may_begin.set)
+    releasing.start()
+    thread.join(60)
+    releasing.join(60)
+    assert ran.is_set()
 
 
 @pytest.mark.usefixtures("without_memory")
