@@ -27,6 +27,7 @@ from support.http import get
 from support.metric_data import by_attributes, points
 from support.providers import ApiProvider
 from support.waiting import wait_for
+from support.warned import warnings_of
 
 pytestmark = pytest.mark.sdk
 
@@ -212,6 +213,21 @@ def test_a_provider_of_ours_is_never_the_global_one() -> None:
         assert tap.pipeline.owned is not None
         assert metrics.get_meter_provider() is not tap.pipeline.owned
         assert sdk.provider_in_force() is None
+
+
+@pytest.mark.parametrize(("name", "logged"), [("", 0), (" ", 0), ("misspelt_provider", 1)])
+def test_a_provider_that_the_environment_names_and_that_is_none_leaves_all_figures(
+    name: str,
+    logged: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_METER_PROVIDER", name)
+    with metertap.instrument() as tap:
+        metertap.record_tool_call("search", True, 250.0)
+        assert tap.snapshot()["tool_metrics"]["search"]["call_count"] == 1
+    assert len([record for record in caplog.records if record.exc_info]) == logged
+    assert warnings_of(caplog) == []
 
 
 def test_a_limit_on_series_holds_for_our_readers_alone(

@@ -7,6 +7,7 @@ reports it to `doctor`.
 from __future__ import annotations
 
 import inspect
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context, get_current
+from opentelemetry.environment_variables import OTEL_PYTHON_METER_PROVIDER
 from opentelemetry.sdk.metrics import (
     Counter,
     Histogram,
@@ -45,12 +47,26 @@ _KINDS = (
     ObservableUpDownCounter,
     UpDownCounter,
 )
+_unknown: set[str] = set()
+"""Values of the variable by which the program names its provider that name none."""
 _HAS_SERIES_LIMITS = "cardinality_limits" in inspect.signature(MetricReader.__init__).parameters
 
 
 def provider_in_force() -> metrics.MeterProvider | None:
     """Return the global meter provider, or None while nobody has set one."""
-    provider = metrics.get_meter_provider()
+    named = os.environ.get(OTEL_PYTHON_METER_PROVIDER)
+    is_set = getattr(metrics._internal, "_METER_PROVIDER", None) is not None
+    # An empty variable counts as unset. A provider of an unknown name is asked for once, since
+    # OpenTelemetry logs a traceback each time.
+    if not is_set and named is not None and (not named.strip() or named in _unknown):
+        return None
+    try:
+        provider = metrics.get_meter_provider()
+    except Exception:
+        if named is None:
+            raise
+        _unknown.add(named)
+        return None
     proxy = getattr(metrics._internal, "_PROXY_METER_PROVIDER", None)
     return None if provider is proxy else provider
 
