@@ -225,7 +225,7 @@ def test_a_provider_that_the_environment_names_and_that_is_none_leaves_all_figur
     monkeypatch.setenv("OTEL_PYTHON_METER_PROVIDER", name)
     with metertap.instrument() as tap:
         metertap.record_tool_call("search", True, 250.0)
-        assert tap.snapshot()["tool_metrics"]["search"]["call_count"] == 1
+        assert tap.snapshot()["tool_metrics"]["search"]["total_calls"] == 1
     assert len([record for record in caplog.records if record.exc_info]) == logged
     assert warnings_of(caplog) == []
 
