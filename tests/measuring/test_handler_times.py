@@ -98,7 +98,13 @@ def test_a_handler_that_is_watched_tells_its_time(
         if error is not None:
             raise error
 
-    watched = wrappers.plain_wrapper(frameworks.HandlerTime(framework.handlers))
+    def name_of(_instance: Any, args: Any, _kwargs: Any) -> str:
+        return "another" if args else "search"
+
+    def another() -> None:
+        clock.takes(8)
+
+    watched = wrappers.plain_wrapper(frameworks.HandlerTime(framework.handlers, name_of))
 
     def body() -> None:
         clock.takes(1)
@@ -106,6 +112,7 @@ def test_a_handler_that_is_watched_tells_its_time(
             watched(handle, None, (), {})
         finally:
             clock.takes(4)
+            watched(lambda _: another(), None, (1,), {})
 
     assert milliseconds(framework, body) == 2000
     if error is not None and sys.version_info >= (3, 11):

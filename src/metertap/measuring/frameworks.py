@@ -7,12 +7,12 @@ The tool and the outcome differ from call to call: a framework tells them in a s
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from metertap import faults
 from metertap.measuring import calls
-from metertap.measuring.calls import ENDED, INSTANCE, NOTE, SERIES, STARTED, Frame, clock
+from metertap.measuring.calls import ENDED, INSTANCE, NOTE, OWNER, SERIES, STARTED, Frame, clock
 from metertap.measuring.slots import NamedSlot
 from metertap.measuring.wrappers import Measure, coroutine_wrapper, method_of, plain_wrapper
 from metertap.outcomes import Ending
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from metertap.recording import ToolSeries
 
 _current, _set_current = calls.current.get, calls.current.set
+
+NameOf = Callable[[Any, Any, Any], "str | None"]
+"""Returns the name of the tool that a function is to run: of its instance, args and kwargs."""
 
 _PLAIN = frozenset(map(id, (type(None), str, int, float, bool, dict)))
 """Ids of result types that tell nothing of a call's outcome, so that `returned` is not called."""
@@ -233,16 +236,23 @@ def begins(frame: Frame) -> None:
 
 
 class HandlerTime:
-    """A `wrappers.Measure` of the tool's own code, which notes its time on the call in progress."""
+    """A `wrappers.Measure` of the tool's own code, which notes its time on the call in progress.
 
-    def __init__(self, handlers: Handlers) -> None:
+    That code may have the framework run something else by the same function, such as another
+    agent's: it is part of the call. So `name_of`, by default that of the handlers, tells whose call
+    the function runs.
+    """
+
+    def __init__(self, handlers: Handlers, name_of: NameOf | None = None) -> None:
         self._handlers = handlers
+        self._name_of = name_of or handlers.name_of
 
-    def begin(self, _instance: Any, _args: Any, _kwargs: Any) -> Frame | None:
-        """Note, on the call in progress, that its handler begins."""
+    def begin(self, instance: Any, args: Any, kwargs: Any) -> Frame | None:
+        """Note, on the call in progress, that its handler begins; None if another one does."""
         frame = self._handlers.in_progress()
-        if frame is not None:
-            begins(frame)
+        if frame is None or frame[OWNER].name != self._name_of(instance, args, kwargs):
+            return None
+        begins(frame)
         return frame
 
     def ended(self, frame: Frame, _result: Any) -> None:
@@ -250,10 +260,11 @@ class HandlerTime:
         if frame[9] is None:
             frame[9] = clock()
 
-    def raised(self, _frame: Frame | None, error: BaseException) -> None:
+    def raised(self, frame: Frame | None, error: BaseException) -> None:
         """Note, on the call in progress, that its handler raised; hide the wrapper's frame."""
-        self._handlers.handler_ended()
         hide_frame(error)
+        if frame is not None and frame[9] is None:
+            frame[9] = clock()
 
 
 def plain_method(attribute: str, measure: Measure, *, optional: bool = False) -> Target:

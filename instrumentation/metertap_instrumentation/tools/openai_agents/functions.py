@@ -13,7 +13,7 @@ from typing import Any
 
 from metertap import outcomes
 from metertap.measuring import calls
-from metertap.measuring.calls import Frame
+from metertap.measuring.calls import INSTANCE, OWNER, Frame
 from metertap.measuring.frameworks import Handlers, begins
 from metertap.measuring.wrappers import coroutine_wrapper
 from metertap.outcomes import Ending
@@ -64,7 +64,7 @@ class Functions(Handlers):
     def say(self, name: object, ending: Ending) -> None:
         """Note how the call in progress ends, if it is of the tool `name`."""
         frame = calls.in_progress()
-        if frame is not None and frame[calls.OWNER].name == name:
+        if frame is not None and frame[OWNER].name == name:
             self.note(ending)
 
 
@@ -102,9 +102,28 @@ def patch_sets(runner: str) -> Sequence[PatchSet]:
     ]
 
 
-def _in_progress(*_args: Any) -> Frame | None:
-    """Return the call whose arguments were validated: `to_call_args(self, data)` is next."""
-    return handlers.in_progress()
+def _in_progress(schema: Any, *_args: Any) -> Frame | None:
+    """Return the call whose arguments `schema.to_call_args(data)` reads next, or None.
+
+    A tool's code may run another tool by hand, or an agent whose tools are read for an approval:
+    that is part of its call, which is marked until the other one's end (see `_is_of_another`). A
+    tool that was renamed is taken for another one, and its call begins where it is called.
+    """
+    frame = handlers.in_progress()
+    if frame is None:
+        return None
+    if frame[OWNER].name != schema.name:
+        frame[INSTANCE] = (frame[INSTANCE],)
+        return None
+    return frame
+
+
+def _is_of_another(frame: Frame | None) -> bool:
+    """Return whether a tool ends that the call's code has run by hand, and remove its mark."""
+    if frame is None or type(frame[INSTANCE]) is not tuple:
+        return False
+    (frame[INSTANCE],) = frame[INSTANCE]
+    return True
 
 
 def _begins(frame: Frame, _arguments: Any) -> None:
@@ -113,12 +132,15 @@ def _begins(frame: Frame, _arguments: Any) -> None:
 
 def _ends(**_named: Any) -> None:
     """Note that the handler has ended: `_validate_function_tool_output(tool_name=…, …)`."""
-    handlers.handler_ended()
+    if not _is_of_another(handlers.in_progress()):
+        handlers.handler_ended()
 
 
 def _fails(**kwargs: Any) -> dict[str, Any]:
     """Note that the handler has ended: `maybe_invoke_…(function_tool=…, context=…, error=…)`."""
-    handlers.handler_ended()
+    frame = handlers.in_progress()
+    if not _is_of_another(frame) and frame and frame[OWNER].name == kwargs["function_tool"].name:
+        handlers.handler_ended()
     return kwargs
 
 
@@ -130,7 +152,9 @@ def _failed(asked: dict[str, Any], text: Any) -> None:
 
 def _timed_out(_error: object, tool_name: str, *_rest: Any, **_named: Any) -> None:
     """Note that a tool ran into its own time limit: `ToolTimeoutError(tool_name=…, …)`."""
-    handlers.handler_ended()
+    frame = handlers.in_progress()
+    if frame is not None and frame[OWNER].name == tool_name:
+        handlers.handler_ended()
     handlers.say(tool_name, Ending(outcomes.TIMEOUT, "ToolTimeoutError"))
 
 

@@ -24,7 +24,12 @@ from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import stand_in
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES, Version
-from metertap_instrumentation.tools.pydantic_ai.managers import Calls, WholeCalls, validate
+from metertap_instrumentation.tools.pydantic_ai.managers import (
+    Calls,
+    WholeCalls,
+    name_of_call,
+    validate,
+)
 
 
 def _patch_sets(version: Version) -> Sequence[PatchSet]:
@@ -35,7 +40,7 @@ def _patch_sets(version: Version) -> Sequence[PatchSet]:
         whole = WholeCalls()
         targets = [coroutine_method("ToolManager.handle_call", whole)]
         # The toolset of all of an agent's tools, called when the arguments are validated.
-        called = coroutine_method("CombinedToolset.call_tool", HandlerTime(whole))
+        called = coroutine_method("CombinedToolset.call_tool", HandlerTime(whole, name_of_call))
         sets += [PatchSet("pydantic_ai.toolsets.combined", [called])]
     else:
         made = Calls()

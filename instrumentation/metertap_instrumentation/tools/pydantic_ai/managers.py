@@ -70,6 +70,12 @@ class WholeCalls(_OfManager):
         return endings.of_whole(error)
 
 
+def name_of_call(_toolset: Any, args: Any, kwargs: Any) -> str | None:
+    """Return the name of the tool, or output tool, that `toolset.call_tool(name, …)` runs."""
+    name: str = args[0] if args else kwargs["name"]
+    return name
+
+
 _VALIDATE = """
 {kind} call({parameters}):
     if not _live:
