@@ -21,7 +21,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 import metertap
 from kits.model_client import MODEL, SECRET, both
 from kits.odd_usage import OddUsage
-from kits.tool_kit import described, function_of, standing
+from kits.tool_kit import check_put_back
 from metertap import catalogue
 from servers.model_api import Answer, ModelApi
 from support import breaking
@@ -289,13 +289,4 @@ class ModelKit(OddUsage):
     def test_what_is_patched_looks_the_same_and_is_put_back(self, measured: metertap.Tap) -> None:
         for module in self.modules:
             importlib.import_module(module)
-        sets = self.instrumentation.patch_sets
-        paths = [path for item in sets for path in item.bound]
-        assert {item.status for item in sets} <= {"installed", "waiting"}
-        assert paths
-        inside = {path: (standing(path), described(path)) for path in paths}
-        measured.shutdown()
-        for path, (stand_in, description) in inside.items():
-            original = getattr(function_of(stand_in), "__wrapped__", None)
-            assert function_of(standing(path)) in {original, None}
-            assert described(path) == description
+        check_put_back(self.instrumentation.patch_sets, measured)

@@ -16,7 +16,7 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -24,6 +24,7 @@ import pytest
 import metertap
 from kits.tool_clock import Odd, ToolClock, both, either
 from metertap import state
+from metertap.patching.patch_set import PatchSet
 from support import breaking
 from support.described import described, function_of
 
@@ -38,6 +39,19 @@ def standing(path: str) -> Any:
     module, _, name = path.partition(":")
     *owners, last = name.split(".")
     return vars(functools.reduce(getattr, owners, importlib.import_module(module))).get(last)
+
+
+def check_put_back(sets: Sequence[PatchSet], measured: metertap.Tap) -> None:
+    """Check that what is patched looks as it did before, and stands there again afterwards."""
+    paths = [path for item in sets for path in item.bound]
+    assert {item.status for item in sets} <= {"installed", "waiting"}
+    assert paths
+    inside = {path: (standing(path), described(path)) for path in paths}
+    measured.shutdown()
+    for path, (stand_in, description) in inside.items():
+        original = getattr(function_of(stand_in), "__wrapped__", None)
+        assert function_of(standing(path)) in {original, None}
+        assert described(path) == description
 
 
 class ToolKit(ToolClock):
@@ -319,13 +333,4 @@ class ToolKit(ToolClock):
         for module in self.modules:
             with contextlib.suppress(ImportError):
                 importlib.import_module(module)
-        sets = self.instrumentation.patch_sets
-        paths = [path for item in sets for path in item.bound]
-        assert {item.status for item in sets} <= {"installed", "waiting"}
-        assert paths
-        inside = {path: (standing(path), described(path)) for path in paths}
-        measured.shutdown()
-        for path, (stand_in, description) in inside.items():
-            original = getattr(function_of(stand_in), "__wrapped__", None)
-            assert function_of(standing(path)) in {original, None}
-            assert described(path) == description
+        check_put_back(self.instrumentation.patch_sets, measured)

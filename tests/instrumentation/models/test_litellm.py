@@ -15,6 +15,7 @@ import pytest
 import metertap
 from kits.model_client import MODEL, SECRET, both
 from kits.model_kit import ModelKit
+from kits.openai_answers import COUNTS, ChatAnswers, ResponseAnswers
 from metertap_instrumentation.models import litellm as adapter
 from servers.model_api import Answer, ModelApi
 from support.waiting import wait_for
@@ -23,21 +24,6 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it asks for prices ove
 litellm = pytest.importorskip("litellm")
 
 pytestmark = pytest.mark.library("litellm")
-
-USAGE = {
-    "prompt_tokens": 1200,
-    "completion_tokens": 300,
-    "total_tokens": 1500,
-    "prompt_tokens_details": {"cached_tokens": 200},
-    "completion_tokens_details": {"reasoning_tokens": 50},
-}
-RESPONSE_USAGE = {
-    "input_tokens": 1200,
-    "output_tokens": 300,
-    "total_tokens": 1500,
-    "input_tokens_details": {"cached_tokens": 200},
-    "output_tokens_details": {"reasoning_tokens": 50},
-}
 
 
 @pytest.fixture(autouse=True)
@@ -57,12 +43,7 @@ class LiteLLMKit(ModelKit):
     provider = "openai"
     instrumentation = adapter.INSTRUMENTATION
     modules = ("litellm",)
-    counts: ClassVar = {
-        "input_tokens": 1200,
-        "output_tokens": 300,
-        "cached_tokens": 200,
-        "reasoning_tokens": 50,
-    }
+    counts = COUNTS
     cut_counts: ClassVar[dict[str, int]] = {}
     can_close = hasattr(litellm.CustomStreamWrapper, "close")
     retries = False
@@ -121,7 +102,7 @@ class LiteLLMKit(ModelKit):
         assert self.only()["failed_calls"] == 0
 
 
-class TestCompletion(LiteLLMKit):
+class TestCompletion(ChatAnswers, LiteLLMKit):
     function = "completion"
     estimates = True
     usage_at = ("usage", "prompt_tokens")
@@ -134,27 +115,6 @@ class TestCompletion(LiteLLMKit):
         return client(
             messages=[{"role": "user", "content": text}], stream=True, stream_options=options
         )
-
-    def answer(self) -> Any:
-        message = {"role": "assistant", "content": "answered"}
-        return {
-            "id": "1",
-            "object": "chat.completion",
-            "created": 1,
-            "model": MODEL,
-            "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
-            "usage": USAGE,
-        }
-
-    def events(self) -> list[Any]:
-        chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
-        said = {"index": 0, "delta": {"content": "answered"}, "finish_reason": None}
-        return [
-            {**chunk, "choices": [said]},
-            {**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
-            {**chunk, "choices": [], "usage": USAGE},
-            "[DONE]",
-        ]
 
     @both
     def test_an_answer_from_its_cache_is_no_call_of_a_model(
@@ -241,7 +201,7 @@ class TestCompletion(LiteLLMKit):
         assert [found[name] for name in counts] == [1000, 200, 100, 300]
 
 
-class TestResponses(LiteLLMKit):
+class TestResponses(ResponseAnswers, LiteLLMKit):
     walks = False
     function = "responses"
     usage_at = ("usage", "input_tokens")
@@ -262,15 +222,8 @@ class TestResponses(LiteLLMKit):
             "content": [text],
         }
         return {
-            "id": "1",
-            "object": "response",
-            "created_at": 1,
-            "model": MODEL,
-            "status": "completed",
+            **super().answer(),
             "output": [said],
-            "parallel_tool_calls": True,
-            "tool_choice": "auto",
-            "tools": [],
             "error": None,
             "incomplete_details": None,
             "instructions": None,
@@ -283,14 +236,7 @@ class TestResponses(LiteLLMKit):
             "text": {},
             "truncation": None,
             "user": None,
-            "usage": RESPONSE_USAGE,
         }
-
-    def events(self) -> list[Any]:
-        begun = {**self.answer(), "status": "in_progress", "output": [], "usage": None}
-        made = {"type": "response.created", "sequence_number": 0, "response": begun}
-        end = {"type": "response.completed", "sequence_number": 1, "response": self.answer()}
-        return [("response.created", made), ("response.completed", end)]
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 import metertap
 from kits.model_client import MODEL, SECRET, both
 from kits.model_kit import ModelKit
+from kits.openai_answers import COUNTS, ChatAnswers, ResponseAnswers
 from metertap.costs.usage import Unusable, Usage
 from metertap_instrumentation.models import openai as adapter
 from metertap_instrumentation.models.openai import usage_of
@@ -19,21 +20,6 @@ from servers.model_api import Answer, ModelApi
 openai = pytest.importorskip("openai")
 pytestmark = pytest.mark.library("openai")
 
-USAGE = {
-    "prompt_tokens": 1200,
-    "completion_tokens": 300,
-    "total_tokens": 1500,
-    "prompt_tokens_details": {"cached_tokens": 200},
-    "completion_tokens_details": {"reasoning_tokens": 50},
-}
-RESPONSE_USAGE = {
-    "input_tokens": 1200,
-    "output_tokens": 300,
-    "total_tokens": 1500,
-    "input_tokens_details": {"cached_tokens": 200},
-    "output_tokens_details": {"reasoning_tokens": 50},
-}
-COUNTS = {"input_tokens": 1200, "output_tokens": 300, "cached_tokens": 200, "reasoning_tokens": 50}
 MESSAGES = [{"role": "user", "content": SECRET}]
 
 
@@ -49,7 +35,7 @@ class OpenAIKit(ModelKit):
         return made(api_key="key", base_url=f"{url}/v1")
 
 
-class TestChat(OpenAIKit):
+class TestChat(ChatAnswers, OpenAIKit):
     usage_at = ("usage", "prompt_tokens")
 
     def ask(self, client: Any, text: str) -> Any:
@@ -61,27 +47,6 @@ class TestChat(OpenAIKit):
         return client.chat.completions.create(
             model=MODEL, messages=[{"role": "user", "content": text}], stream=True
         )
-
-    def answer(self) -> Any:
-        message = {"role": "assistant", "content": "answered"}
-        return {
-            "id": "1",
-            "object": "chat.completion",
-            "created": 1,
-            "model": MODEL,
-            "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
-            "usage": USAGE,
-        }
-
-    def events(self) -> list[Any]:
-        chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
-        said = {"index": 0, "delta": {"content": "answered"}, "finish_reason": None}
-        return [
-            {**chunk, "choices": [said]},
-            {**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
-            {**chunk, "choices": [], "usage": USAGE},
-            "[DONE]",
-        ]
 
     @both
     def test_a_raw_response_is_counted_once_it_is_parsed(
@@ -167,7 +132,7 @@ class TestChat(OpenAIKit):
         assert (found["calls"], found["failed_calls"], found["retried_calls"]) == (2, 1, 1)
 
 
-class TestResponses(OpenAIKit):
+class TestResponses(ResponseAnswers, OpenAIKit):
     walks = False
     usage_at = ("usage", "input_tokens")
 
@@ -181,26 +146,6 @@ class TestResponses(OpenAIKit):
 
     def stream(self, client: Any, text: str) -> Any:
         return client.responses.create(model=MODEL, input=text, stream=True)
-
-    def answer(self) -> Any:
-        return {
-            "id": "1",
-            "object": "response",
-            "created_at": 1,
-            "model": MODEL,
-            "status": "completed",
-            "output": [],
-            "parallel_tool_calls": True,
-            "tool_choice": "auto",
-            "tools": [],
-            "usage": RESPONSE_USAGE,
-        }
-
-    def events(self) -> list[Any]:
-        begun = {**self.answer(), "status": "in_progress", "usage": None}
-        made = {"type": "response.created", "sequence_number": 0, "response": begun}
-        end = {"type": "response.completed", "sequence_number": 1, "response": self.answer()}
-        return [("response.created", made), ("response.completed", end)]
 
 
 def test_embeddings_have_no_output() -> None:
