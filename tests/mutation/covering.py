@@ -110,7 +110,6 @@ GROUPS = (
             "wrappers",
             "frameworks",
             "unfinished",
-            "in_threads",
         ),
         (
             "tests/measuring/test_calls.py",
@@ -129,9 +128,12 @@ GROUPS = (
             "tests/patching/test_pickled_by_value.py",
             "tests/patching/test_stand_ins_handed_on.py",
             "tests/instrumentation/tools/test_weights.py",
-            "tests/instrumentation/tools/test_tools_in_threads.py",
             "tests/caching",
         ),
+    ),
+    Group(
+        ("src/metertap/measuring/in_threads.py",),
+        ("tests/instrumentation/tools/test_tools_in_threads.py",),
     ),
     Group(
         ("src/metertap/recording/views.py",),

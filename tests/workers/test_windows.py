@@ -196,6 +196,15 @@ def test_a_window_that_moves_on_is_written_anew_seldom_and_keeps_little() -> Non
     assert written < 10
 
 
+def test_the_data_of_windows_that_move_little_is_added_to_where_it_is() -> None:
+    known = runs_of([run_of(array("d", [1.0, 2.0]), 1.0)] * 2)
+    data = [array("d", [1.0, 2.0]), array("d", [1.0, 2.0])]
+    known = known._replace(data=data)
+    new = completed([[array("d", [3.0])] * 2, [1.0] * 2, [2] * 2], known)
+    assert new.data is data
+    assert [[*run.samples] for run in new.each()] == [[1.0, 2.0, 3.0]] * 2
+
+
 def test_windows_that_nothing_is_known_of_are_columns_too() -> None:
     none = runs_of([])
     assert none.each() == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metertap import outcomes
-from metertap.workers import merging
-from metertap.workers.checking import Malformed, Samples
+from metertap.workers import checking, exchange, merging
+from metertap.workers.checking import Malformed, Samples, decimals, integers, moment, total
 from metertap.workers.coding import decoder
 from metertap.workers.exchange import Changes, Heard, Told
 from metertap.workers.rows import Part
@@ -116,3 +117,61 @@ def is_refused_or_sane(tools: Section, written: Any, samples: bytes, part: Part)
 def test_a_text_that_cannot_be_written_is_refused() -> None:
     with pytest.raises(Malformed, match="cannot be written"):
         decoder(str)(["search", "\ud800"], 2, Samples(memoryview(b"")))
+
+
+def test_what_is_no_time_is_refused() -> None:
+    assert (moment(5), moment(-1e300)) == (5.0, -1e300)
+    for wrong in (True, "5", None, float("nan"), float("inf"), 2e300, 2**1100):
+        with pytest.raises(Malformed, match="no time"):
+            moment(wrong)
+
+
+def test_what_is_no_amount_is_refused() -> None:
+    none = Samples(memoryview(b""))
+    assert decimals(["0", "-1.5", "1e100"], 3, none) == [0, Decimal("-1.5"), Decimal("1e100")]
+    for wrong in ("", "x", "NaN", "Infinity", "1e101", "1e-101"):
+        with pytest.raises(Malformed, match="no amount"):
+            decimals([wrong], 1, none)
+
+
+@pytest.mark.parametrize("others", [0, 5])
+def test_counts_have_an_end(others: int) -> None:
+    def read(largest: int) -> list[int]:
+        numbers = array("Q", [*[1] * others, largest])
+        return [*integers(None, len(numbers), Samples(memoryview(numbers.tobytes())))]
+
+    assert read(2**62)[-1] == 2**62
+    for wrong in (2**62 + 1, 2**63, 2**64 - 1):
+        with pytest.raises(Malformed, match="no count"):
+            read(wrong)
+
+
+def test_members_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "_MOST_MEMBERS", 5)
+    assert total([2, 3]) == 5
+    with pytest.raises(Malformed, match="too long"):
+        total([3, 3])
+
+
+def test_items_have_an_end_and_each_has_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "MOST_ITEMS", 2)
+    heard, keys = Heard(), [("a",), ("b",), ("c",)]
+    with pytest.raises(Malformed, match="too many items"):
+        heard.take(Changes(True, keys, [0], ["x"]))
+    heard.take(Changes(False, keys[:1], [0], ["x"]))
+    for number in (1, 2):
+        with pytest.raises(Malformed, match="no key"):
+            heard.take(Changes(False, [], [number], ["y"]))
+    heard.take(Changes(False, keys[1:2], [1], ["y"]))
+    assert heard.items == {("a",): "x", ("b",): "y"}
+    with pytest.raises(Malformed, match="too many items"):
+        heard.take(Changes(False, keys[2:], [2], ["z"]))
+    heard.take(Changes(True, keys[2:], [0], ["z"]))
+    assert heard.items == {("c",): "z"}
+
+
+@pytest.mark.parametrize("names", [["a", "a" * 10_001], [5], "ab", None])
+def test_names_of_counts_are_texts_of_bounded_length(names: Any) -> None:
+    numbers = array("q", [0, *range(2)]).tobytes()
+    with pytest.raises(Malformed):
+        decoder(dict[str, int])([[names], None], 1, Samples(memoryview(numbers)))
