@@ -223,3 +223,19 @@ class CacheKit:
         assert self.counted() == (1, 0)
         faults = metertap.Tap.diagnosis(measured)["faults"]
         assert faults == {}
+
+
+class MappingKit(CacheKit):
+    """What holds for a cache that is used like a dictionary."""
+
+    def put(self, cache: Any, key: str, value: Any) -> None:
+        cache[key] = value
+
+    def get(self, cache: Any, key: str) -> Any:
+        try:
+            return cache[key]
+        except KeyError:
+            return SENTINEL
+
+    def get_default(self, cache: Any, key: str, default: Any) -> Any:
+        return cache.get(key, default)

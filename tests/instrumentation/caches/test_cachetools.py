@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import metertap
-from kits.cache_kit import SENTINEL, CacheKit, shows_us
+from kits.cache_kit import MappingKit, shows_us
 from metertap import state
 from metertap.runtime.tap import active_tap
 
@@ -17,24 +17,12 @@ pytestmark = pytest.mark.library("cachetools")
 cachetools = pytest.importorskip("cachetools")
 
 
-class Kit(CacheKit):
+class Kit(MappingKit):
     system = "cachetools"
     kind: str
 
     def make(self) -> Any:
         return getattr(cachetools, self.kind)(3)
-
-    def put(self, cache: Any, key: str, value: Any) -> None:
-        cache[key] = value
-
-    def get(self, cache: Any, key: str) -> Any:
-        try:
-            return cache[key]
-        except KeyError:
-            return SENTINEL
-
-    def get_default(self, cache: Any, key: str, default: Any) -> Any:
-        return cache.get(key, default)
 
     def evict(self, cache: Any) -> int:
         for number in range(5):

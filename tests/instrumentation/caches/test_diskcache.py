@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import metertap
-from kits.cache_kit import SENTINEL, CacheKit
+from kits.cache_kit import MappingKit
 
 pytestmark = pytest.mark.library("diskcache")
 
@@ -23,7 +23,7 @@ diskcache = pytest.importorskip("diskcache")
 Document = dict[str, Any]
 
 
-class Kit(CacheKit):
+class Kit(MappingKit):
     system = "diskcache"
     opened: list[Any]
     folder: Path
@@ -44,18 +44,6 @@ class Kit(CacheKit):
     def name(self, last: str) -> str:
         """What a cache in a directory of the test's own is called."""
         return f"{self.folder.name}/{last}"
-
-    def put(self, cache: Any, key: str, value: Any) -> None:
-        cache[key] = value
-
-    def get(self, cache: Any, key: str) -> Any:
-        try:
-            return cache[key]
-        except KeyError:
-            return SENTINEL
-
-    def get_default(self, cache: Any, key: str, default: Any) -> Any:
-        return cache.get(key, default)
 
     def evict(self, cache: Any) -> int:
         for number in range(40):
