@@ -28,6 +28,44 @@ def test_what_is_there_is_found_without_the_lock_and_its_name_is_not_read_again(
     assert recorder.usage("search", "anthropic", "claude") is usage
 
 
+def test_what_was_left_out_before_is_counted_without_the_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recorder = Recorder()
+    recorder.left_out("search")
+    monkeypatch.delattr(locks, "briefly")
+    recorder.left_out("search")
+    assert recorder.duplicates == {"search": 2}
+
+
+def test_the_weight_of_a_tool_is_looked_up_again_only_if_weights_are_switched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recorder = Recorder()
+    tool = recorder.tool("search", "test")
+    weight = recorder.weight_of(tool)
+    recorder.configure(10, 10)
+    with monkeypatch.context() as patched:
+        patched.delattr(Registry, "weight")
+        assert recorder.weight_of(tool) is weight
+    recorder.configure(10, 10, weighs=False)
+    assert recorder.weight_of(tool) is None
+
+
+def test_a_session_is_told_to_whoever_waits_for_records() -> None:
+    recorder, told = Recorder(), list[str]()
+    recorder.on_record(lambda: told.append("record"))
+    recorder.session_opened()
+    assert told == ["record"]
+
+
+def test_after_a_reset_no_function_is_known_as_decorated() -> None:
+    recorder = Recorder()
+    recorder.decorated["search"] = "shop.py", 5
+    recorder.reset()
+    assert recorder.decorated == {}
+
+
 def test_fees_of_the_settings_are_those_of_calls() -> None:
     recorder = Recorder()
     recorder.record_tool(recorder.tool("search", "test"), outcomes.OK, None, 1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from array import array
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -215,6 +216,14 @@ def test_what_an_ended_worker_counted_with_its_caches_stays_apart() -> None:
 def test_usage_of_workers_is_added() -> None:
     one, other = (UsageSeries("search", "x", "own", calls=calls) for calls in (1, 2))
     assert merging.usage([one, other]).calls == 3
+
+
+def test_usage_of_another_worker_is_what_it_was() -> None:
+    recorder = Recorder()
+    series = recorder.usage("search", "x", "own")
+    series.calls, series.seconds, series.spent = 3, 1.5, Decimal("0.00125")
+    (found,) = over_the_wire(Ledger(recorder, sections(recorder)))["usage"].values()
+    assert found == series
 
 
 def test_caches_are_added_and_what_is_not_known_is_not() -> None:
