@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import operator
 import pickle
 import types
 from collections.abc import Awaitable, Callable, Iterator
@@ -285,3 +286,21 @@ def test_the_series_of_a_generator_is_found_by_its_first_call(
     for _ in range(3):
         assert [*stepped()] == [1]
     assert found == ["stepped"]
+
+
+def test_what_is_no_name_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    wrong: Any = 5
+    metertap.tool(name=wrong)(lambda: None)
+    assert warnings_of(caplog)[0] == "5 is not a name: the function's own"
+
+
+def test_a_decorated_object_is_called_by_what_looks_like_its_own_function() -> None:
+    class Called:
+        def __call__(self, number: int) -> int:
+            """Add one."""
+            return number + 1
+
+    made: Any = type(metertap.tool(name="called")(Called()))
+    assert (made.__call__.__doc__, made.__call__.__wrapped__) == ("Add one.", Called.__call__)
+    of_c: Any = type(metertap.tool(name="first")(operator.itemgetter(0)))
+    assert not hasattr(of_c.__call__, "__wrapped__")
