@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,7 @@ def test_a_record_grows_by_what_is_new_and_is_cut_off_nowhere(tmp_path: Path) ->
     totals = Totals(Files("shop"), str(path), ledger.sections)
     series = [recorder.tool(f"tool {number}", "library") for number in range(20)]
     sizes, counted = [], []
+    assert not totals.is_missing
     for number in range(200):
         recorder.record_tool(series[number % 20], outcomes.OK, None, 5.0)
         totals.save(Head("one"), ledger.now(["tools"] if number else ledger.sections), 1.0 + number)
@@ -93,9 +95,13 @@ def test_a_record_grows_by_what_is_new_and_is_cut_off_nowhere(tmp_path: Path) ->
         records.read(whole[:end], ledger.sections)
     with pytest.raises(Malformed):
         records.read(whole[:20], ledger.sections)
+    assert not totals.is_missing
     path.unlink()  # somebody removed it: what is lost is written again
+    assert totals.is_missing
     recorder.record_tool(series[0], outcomes.OK, None, 5.0)
     totals.save(Head("one"), ledger.now(["tools"]), 300.0)
+    grown = [after - before for before, after in itertools.pairwise(sizes)]
+    assert statistics.median(grown) < path.stat().st_size / 3
     found = records.read(path.read_bytes(), ledger.sections)
     assert found.sheet.keys() == ledger.sections.keys()
     assert sum(one.figures.sampled for one in found.sheet["tools"].values()) == 201
