@@ -13,6 +13,7 @@ import metertap
 from metertap import catalogue
 from metertap.state import recorder
 from metertap_instrumentation.tools.mcp.operations import TOOLS_CALL, UNKNOWN, Kind, Kinds
+from metertap_instrumentation.tools.mcp.served import Served, prompts_listed
 from servers.mcp_stacks import Stack, stacks
 from servers.mcp_tools import Gate
 from support.metric_data import points
@@ -87,3 +88,12 @@ def test_only_so_many_kinds_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [kinds.find(key) is not None for key in keys] == [True, True, True, False, False]
     recorder().forget_slots()
     assert [kinds.find(key) for key in keys] == [None] * 5
+
+
+def test_a_prompt_is_named_once_it_is_known_to_exist() -> None:
+    known, key = Served("shop"), ("prompts/get", "a prompt of this test", "1", UNKNOWN)
+    assert known.kind(*key).name == catalogue.OTHER
+    assert known.find_kind(key) is None
+    prompts_listed(["a prompt of this test"])
+    assert known.kind(*key).name == "a prompt of this test"
+    assert known.find_kind(key) is not None
