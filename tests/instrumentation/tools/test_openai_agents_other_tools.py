@@ -15,7 +15,8 @@ pytest.importorskip("agents.run_internal", reason="openai-agents")
 import agents
 from agents import Agent, Computer, RunConfig, Runner, function_tool
 from agents.editor import ApplyPatchResult
-from agents.mcp import MCPServer, MCPServerStdio
+from agents.mcp import MCPServer, MCPServerStdio, MCPUtil
+from agents.tool_context import ToolContext
 from openai.types.responses import ResponseOutputItem
 from pydantic import TypeAdapter
 
@@ -113,6 +114,25 @@ def test_an_mcp_result_inside_another_tool_is_that_tools_own_matter(tap: Tap) ->
 
     asyncio.run(main())
     assert counted() == {"careful": {"ok": 1}}
+
+
+def test_a_tool_of_an_mcp_server_that_another_tool_runs_by_hand_is_that_ones_own_matter(
+    tap: Tap,
+) -> None:
+    async def main() -> None:
+        async with served() as server:
+            asked = [tool for tool in await server.list_tools() if tool.name == "raises"]
+            (raises,) = (MCPUtil.to_function_tool(tool, server, False) for tool in asked)
+
+            @function_tool
+            async def careful(context: ToolContext[Any]) -> str:
+                await raises.on_invoke_tool(context, "{}")
+                return "never mind"
+
+            await run_with([], [careful, raises], [call("careful"), call("raises")])
+
+    asyncio.run(main())
+    assert counted() == {"careful": {"ok": 1}, "raises": {"tool_error": 1}}
 
 
 # The SDK's own kinds

@@ -26,6 +26,8 @@ from metertap.weight.results import of_value
 SOURCE = "openai-agents"
 _PLACE = "tool openai-agents"
 
+_READ = "read"
+"""The mark of a call whose arguments were read by the schema of a function."""
 _BEFORE_THE_TOOL = ("agents.", "asyncio.", "metertap", "wrapt.")
 """Modules that run before the tool's own code."""
 
@@ -127,7 +129,17 @@ def _is_of_another(frame: Frame | None) -> bool:
 
 
 def _begins(frame: Frame, _arguments: Any) -> None:
+    frame[INSTANCE] = _READ
     begins(frame)
+
+
+def is_of_a_function() -> bool:
+    """Return whether the call in progress is of a function of the program's. Never raises."""
+    frame = handlers.in_progress()
+    found = None if frame is None else frame[INSTANCE]
+    while type(found) is tuple:
+        (found,) = found
+    return found is _READ
 
 
 def _ends(**_named: Any) -> None:

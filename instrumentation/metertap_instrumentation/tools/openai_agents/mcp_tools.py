@@ -16,7 +16,7 @@ from metertap.patching.patch_set import PatchSet
 from metertap.patching.subclasses import SubclassesPatchSet
 from metertap.patching.targets import Target
 from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.tools.openai_agents.functions import handlers
+from metertap_instrumentation.tools.openai_agents.functions import handlers, is_of_a_function
 
 _awaited: ContextVar[bool] = ContextVar("metertap_mcp_tool", default=False)
 """Whether the next result of a server belongs to the tool whose call is in progress."""
@@ -31,8 +31,14 @@ def patch_sets() -> Sequence[PatchSet]:
 
 
 async def invoke(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-    """Await the next result of a server in `MCPUtil.invoke_mcp_tool(server, tool, …)`."""
-    token = _awaited.set(True)
+    """Await the next result of a server in `MCPUtil.invoke_mcp_tool(server, tool, …)`.
+
+    Not if a function of the program's runs the tool by hand: what that makes of it is its own.
+    """
+    is_tools = True
+    with faults.guarded("tool openai-agents"):
+        is_tools = not is_of_a_function()
+    token = _awaited.set(is_tools)
     try:
         return await wrapped(*args, **kwargs)
     except BaseException as error:
