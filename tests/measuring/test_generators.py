@@ -9,7 +9,6 @@ import sys
 import traceback
 import types
 from collections.abc import AsyncGenerator, Callable, Generator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import metertap
+from kits.cache_kit import shows_us
 from metertap.measuring import calls, functions, generators
 from metertap.measuring.slots import ToolSlot
 from metertap.recording.buffer import CHUNK
@@ -362,7 +362,7 @@ def test_arguments_that_do_not_fit_are_told_of_at_the_call() -> None:
     for function in (stream, later):
         with pytest.raises(TypeError, match="unexpected keyword argument") as raised:
             function(number=3)  # type: ignore[call-arg]
-        assert [entry.path for entry in raised.traceback] == [Path(__file__)]
+        assert not shows_us(raised.value)
 
 
 @metertap.tool
