@@ -1,4 +1,7 @@
-"""Instrumentations: one module for each library of `libraries.LIBRARIES`, and for own lines."""
+"""Instrumentations: one module for each library of `libraries.LIBRARIES`, and for own lines.
+
+PYTEST_DONT_REWRITE: pytest would warn where `metertap run` has imported this before it.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 import metertap
 
 metertap.instrument()
+
+PYTEST_DONT_REWRITE: pytest would warn where `metertap run` has imported this before it.
 """
 
 from __future__ import annotations

@@ -141,6 +141,16 @@ def test_without_mcp_other_tools_are_measured(tmp_path: Path) -> None:
     assert (measured.status, measured.stdout, measured.stderr) == (0, b"True\n", b"")
 
 
+def test_pytest_that_takes_warnings_for_errors_runs(tmp_path: Path) -> None:
+    (tmp_path / "test_shop.py").write_text("def test_shop():\n    assert True\n")
+    error = "error::pytest.PytestAssertRewriteWarning"
+    command = (sys.executable, "-m", "pytest", "-q", "-W", error, "-p", "no:cacheprovider")
+    env = {"METERTAP_HISTORY": str(tmp_path / "history.db")}  # so metertap is imported at once
+    measured = run(*RUN, *command, "test_shop.py", env=env, cwd=tmp_path)
+    assert measured.status == 0, measured.told
+    assert b"1 passed" in measured.stdout
+
+
 @pytest.mark.parametrize("closed", ["0", "1", "2"])
 def test_a_closed_standard_stream_disturbs_nothing(closed: str, tmp_path: Path) -> None:
     bare = environments.bare(tmp_path / "bare")  # there is something to say on stderr
