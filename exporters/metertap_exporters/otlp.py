@@ -6,7 +6,6 @@ The exporters are OpenTelemetry's own, inside a `metertap_exporters.otlp_deliver
 from __future__ import annotations
 
 import math
-import threading
 import time
 from contextlib import suppress
 from typing import Any
@@ -53,7 +52,7 @@ class OtlpReader(PeriodicExportingMetricReader):
 
     def force_flush(self, timeout_millis: float = 500) -> bool:
         """Export now. Returns after `timeout_millis` at most; True if that was long enough."""
-        flushed = threading.Event()
+        flushed = locks.event()
 
         def flush() -> None:
             with faults.guarded("flush"), sdk.outlasting_callbacks():

@@ -3,6 +3,10 @@
 A child is forked with one thread. A lock that another thread of the parent holds at that moment
 would never be released there, so every lock of metertap is made here, and `renew` frees all of
 them. They are the threading module's own objects: using one costs nothing more.
+
+gevent and eventlet put greenlets in the place of threads, and locks of their own in the place of
+Python's. What metertap began with it keeps: threads that stop each other natively (see
+`metertap.threads`) and one kind of lock, also for objects made after the patching.
 """
 
 from __future__ import annotations
@@ -10,8 +14,11 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, TypeVar
 
+_make_lock = threading.Lock
+_make_rlock: Callable[[], threading.RLock] = getattr(threading, "_CRLock", None) or threading.RLock
 PATIENCE = 1.0
 """The longest, in seconds, that a call of the program waits for a lock."""
 
@@ -27,24 +34,47 @@ no variable would say that the lock is taken, and it would never be released; he
 """
 
 
+class _Condition(threading.Condition):
+    """A condition that waits as it did when metertap was imported."""
+
+    wait = FunctionType(
+        threading.Condition.wait.__code__,
+        dict(vars(threading)),
+        "wait",
+        threading.Condition.wait.__defaults__,
+    )
+
+
+class _Event(threading.Event):
+    """An event that waits as it did when metertap was imported."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cond = _Condition(_make_lock())
+
+
+# What gevent has put in the place of the class by then is kept as it is.
+_make_event = _Event if hasattr(threading.Event(), "_cond") else threading.Event
+
+
 def lock() -> threading.Lock:
     """Make a lock that a thread cannot take twice."""
-    return _kept(threading.Lock())
+    return _kept(_make_lock())
 
 
 def rlock() -> threading.RLock:
     """Make a lock that the thread that holds it may take again."""
-    return _kept(threading.RLock())
+    return _kept(_make_rlock())
 
 
 def condition() -> threading.Condition:
     """Make a condition with a lock of its own; in a forked child no thread waits for it."""
-    return _kept(threading.Condition())
+    return _kept(_Condition(_make_rlock()))
 
 
 def event() -> threading.Event:
     """Make an event; in a forked child it is as set as it was in the parent."""
-    return _kept(threading.Event())
+    return _kept(_make_event())
 
 
 def tried(lock: Any, do: Callable[[], object], seconds: float = 0.0) -> bool:

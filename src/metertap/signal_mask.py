@@ -24,6 +24,7 @@ _OF_A_THREAD = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "S
 
 OF_WRITING = ("SIGPIPE", "SIGXFSZ")
 """Signals that tell a thread that it writes to a closed pipe, or past a limit."""
+_kept: tuple[Callable[[], Any], Callable[[Callable[[], None], tuple[()]], int]] | None = None
 _ROOM = 1024 * 1024
 """A stack size in bytes that is large enough for metertap's threads; TLS needs most of it."""
 
@@ -68,7 +69,8 @@ def start(do: Callable[[], object]) -> _thread.LockType:
     Returns a lock that is free once the thread has ended. Raises RuntimeError if no thread can be
     started.
     """
-    ended = _thread.allocate_lock()
+    allocate_lock, start_new_thread = _kept or (_thread.allocate_lock, _thread.start_new_thread)
+    ended = allocate_lock()
     ended.acquire()
 
     def run() -> None:
@@ -79,8 +81,14 @@ def start(do: Callable[[], object]) -> _thread.LockType:
             ended.release()
 
     with signals_kept_away():
-        _thread.start_new_thread(run, ())
+        start_new_thread(run, ())
     return ended
+
+
+def keep_native() -> None:
+    """Start threads as now from here on, also if gevent makes greenlets of the program's."""
+    global _kept
+    _kept = _thread.allocate_lock, _thread.start_new_thread
 
 
 def _forget() -> None:

@@ -248,7 +248,7 @@ for endpoint in (tap.pipeline.json.endpoint, tap.pipeline.prometheus.endpoint):
 # A client that is being served does not hold the program either.
 client = socket.create_connection(("127.0.0.1", int(tap.json_url.rpartition(":")[2])))
 client.send(b"GET /metr")
-while not any("process_request" in thread.name for thread in threading.enumerate()):
+while not any("metertap-request" in thread.name for thread in threading.enumerate()):
     threading.Event().wait(0.01)
 print([thread.name for thread in threading.enumerate() if not thread.daemon])
 """

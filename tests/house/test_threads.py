@@ -18,7 +18,8 @@ STARTS = {"Thread", "Timer", "start_new_thread"}
 
 def starts_threads(module: str) -> bool:
     return any(
-        isinstance(node, ast.Call) and is_start(node.func)
+        (isinstance(node, ast.Call) and is_start(node.func))
+        or (isinstance(node, ast.Attribute) and node.attr == "start_new_thread")
         for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8")))
     )
 

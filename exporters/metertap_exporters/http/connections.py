@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from metertap import locks
+from metertap_exporters.http.native import socket_class
 
 LIMIT = 64
 """The most open connections."""
@@ -190,4 +191,4 @@ def _end(connections: Iterable[Connection]) -> None:
         known.waiting_since = None  # once is enough
         with suppress(OSError):
             # Not the method of SSLSocket: its thread's next write would go out unencrypted.
-            socket.socket.shutdown(known.socket, socket.SHUT_RDWR)
+            socket_class().shutdown(known.socket, socket.SHUT_RDWR)

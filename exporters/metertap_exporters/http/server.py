@@ -24,6 +24,7 @@ from metertap.descriptors import Witness
 from metertap_exporters.http import unix_socket
 from metertap_exporters.http.app import headers_of, json_error
 from metertap_exporters.http.connections import Connections
+from metertap_exporters.http.native import native
 from metertap_exporters.http.shared import HAS_ROOM
 from metertap_exporters.http.tls import ServerTls
 
@@ -191,8 +192,11 @@ class Server(ThreadingMixIn, WSGIServer):
         self._lock = locks.lock()
         self._witness = Witness()
         super().__init__(address, _Handler)
+        # Where gevent has replaced Python's own, it could not be waited for across threads.
+        self._BaseServer__is_shut_down = locks.event()
 
     def server_bind(self) -> None:
+        self.socket = native(self.socket)
         # Not HTTPServer's, which asks a name server for this machine's name.
         if self.path is not None:
             self._bound = unix_socket.bind(self.socket, self.path)
@@ -216,6 +220,7 @@ class Server(ThreadingMixIn, WSGIServer):
                 self.connections.end_slow()
                 self._stopped.wait(_BACK_OFF_SECONDS)
             raise
+        accepted = native(accepted)
         if self.path is not None:
             address = ("", 0)  # a client of a Unix socket has no address
         return self._tls.wrapped(accepted) if self._tls is not None else accepted, address

@@ -108,8 +108,10 @@ class Installation(MeasuredProcess):
         return self._provider is None and may_sleep(self.settings, self._caller)
 
     def _new_pipeline(self) -> Pipeline:
+        from metertap.otel import native_locks
         from metertap.runtime.pipeline import Pipeline
 
+        native_locks.keep_native()
         return Pipeline(self, self._provider)
 
     def _start_pipeline(self, journal: Journal | None = None) -> None:

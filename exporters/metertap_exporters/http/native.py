@@ -1,0 +1,37 @@
+"""Sockets of Python's own, for threads that stay threads where gevent makes greenlets of others.
+
+A socket of gevent's belongs to the thread that made it, and an endpoint answers in other threads
+than it accepts in.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from typing import Any
+
+from metertap import threads
+
+
+def socket_class() -> Any:
+    """Return Python's own class of sockets, if something has replaced it since metertap came."""
+    if threads.stay_threads():
+        monkey = sys.modules.get("gevent.monkey")
+        if monkey is not None and monkey.is_module_patched("socket"):
+            return monkey.get_original("socket", "socket")
+        patcher = sys.modules.get("eventlet.patcher")
+        if patcher is not None and patcher.is_monkey_patched("socket"):
+            return patcher.original("socket").socket
+    return socket.socket
+
+
+def native(made: socket.socket) -> Any:
+    """Return `made`, or a socket of Python's own in its place."""
+    kind = socket_class()
+    if kind is socket.socket:
+        return made
+    again = kind(fileno=os.dup(made.fileno()))
+    made.close()
+    again.setblocking(True)
+    return again
