@@ -40,6 +40,7 @@ class OtlpReader(PeriodicExportingMetricReader):
         # Unless the interval is infinite, the base class starts a thread of its own, which knows no
         # first export, and outlives every reader in a forked child.
         super().__init__(delivery, math.inf, **sdk.series_limits(settings.series_limit))
+        sdk.export_natively(self)
         self.delivery = delivery
         self._interval = settings.export_interval_seconds or INTERVAL_SECONDS
         self._changed = locks.event()

@@ -5,8 +5,8 @@ would never be released there, so every lock of metertap is made here, and `rene
 them. They are the threading module's own objects: using one costs nothing more.
 
 gevent and eventlet put greenlets in the place of threads, and locks of their own in the place of
-Python's. What metertap began with it keeps: threads that stop each other natively (see
-`metertap.threads`) and one kind of lock, also for objects made after the patching.
+Python's. If they do so when metertap is imported already, its threads stay threads (see
+`metertap.threads`) and its locks stay Python's, also those that are made afterwards.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from types import FunctionType
 from typing import Any, TypeVar
 
 _make_lock = threading.Lock
-_make_rlock: Callable[[], threading.RLock] = getattr(threading, "_CRLock", None) or threading.RLock
+_native_rlock: Any = getattr(threading, "_CRLock", None)
+_make_rlock: Callable[[], threading.RLock] = threading.RLock
+if _native_rlock is not None and type(threading.RLock()) is _native_rlock:
+    # The function looks the class up at each call, where gevent may have put another one.
+    _make_rlock = _native_rlock
 PATIENCE = 1.0
 """The longest, in seconds, that a call of the program waits for a lock."""
 
@@ -34,15 +38,15 @@ no variable would say that the lock is taken, and it would never be released; he
 """
 
 
+_wait: Any = threading.Condition.wait
+
+
 class _Condition(threading.Condition):
     """A condition that waits as it did when metertap was imported."""
 
-    wait = FunctionType(
-        threading.Condition.wait.__code__,
-        dict(vars(threading)),
-        "wait",
-        threading.Condition.wait.__defaults__,
-    )
+    # What the program has put in the place of Python's own function is kept as it is.
+    if type(_wait) is FunctionType and _wait.__globals__ is vars(threading):
+        wait = FunctionType(_wait.__code__, dict(vars(threading)), "wait", _wait.__defaults__)
 
 
 class _Event(threading.Event):

@@ -60,6 +60,14 @@ class PlainThread(threading.Thread):
         if self._started.wait(timeout):
             super().join(timeout)
 
+    def _delete(self) -> None:
+        inherited: Any = super()
+        inherited._delete()
+        # Python waits for this lock until 3.12. If gevent has come meanwhile, nobody releases it.
+        lock = getattr(self, "_tstate_lock", None)
+        if lock is not None and stay_threads():
+            lock.release()
+
 
 class Thread(PlainThread):
     """A thread that takes no signals of the process, and that its tracers do not see.

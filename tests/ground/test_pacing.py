@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
+from metertap import pacing
 from metertap.pacing import paced
 
 
@@ -14,6 +13,6 @@ def test_others_run_after_every_hundred_items(
     items: int, pauses: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(pacing, "_sleep", slept.append)
     assert list(paced(range(items))) == list(range(items))
     assert len(slept) == pauses

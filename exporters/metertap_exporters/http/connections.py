@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Any
 
 from metertap import locks
 from metertap_exporters.http.native import socket_class
@@ -26,6 +27,9 @@ BODY_BYTES = 16 * 1024 * 1024
 """While two or more answers of more memory than this are written, no other one is made."""
 PATIENCE_SECONDS = 0.5
 """The seconds after which a client that is waited for is slow: others may take its place."""
+_poll: Any = getattr(select, "poll", None)
+"""What waits for descriptors, as it was when metertap was imported; None on Windows. A class that
+gevent puts in its place later makes a hub, with descriptors, in each thread that uses it."""
 _HEAD_BYTES = 64 * 1024
 """A shorter first part of an answer is its head: the body is still to come."""
 _GIVE_WAY = 8
@@ -170,16 +174,16 @@ def has_left(connection: socket.socket) -> bool:
     """Return whether a client will send nothing more: it has closed its side, or has left."""
     if not hasattr(select, "POLLRDHUP"):  # only Linux has it
         return False
-    poll = select.poll()
+    poll = _poll()
     poll.register(connection, select.POLLRDHUP)
     return bool(poll.poll(0))
 
 
 def _ready(connections: Iterable[Connection]) -> set[int]:
     """Return descriptors that are ready: for these, the server itself is late."""
-    if not hasattr(select, "poll"):  # Windows
+    if _poll is None:
         return set()
-    poll = select.poll()
+    poll = _poll()
     for known in connections:
         poll.register(known.socket, select.POLLIN if known.body is None else select.POLLOUT)
     return {descriptor for descriptor, _ in poll.poll(0)}

@@ -27,6 +27,8 @@ from opentelemetry.sdk.metrics import (
 )
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 
+from metertap import locks
+
 SET_PROVIDER_MODULE = "opentelemetry.metrics._internal"
 SET_PROVIDER_FUNCTION = "_set_meter_provider"
 """The function in which every way of setting the global provider ends; looked up at call time."""
@@ -129,6 +131,13 @@ def takes_readers(provider: object) -> bool:
 def series_limits(limit: int) -> dict[str, Any]:
     """Return the keywords of a reader that bound the series per metric; none before SDK 1.45."""
     return {"cardinality_limits": dict.fromkeys(_KINDS, limit)} if _HAS_SERIES_LIMITS else {}
+
+
+def export_natively(reader: MetricReader) -> None:
+    """Give a periodic reader of ours a lock of ours: gevent's is for the threads that it knows."""
+    if hasattr(reader, "_export_lock"):
+        private: Any = reader
+        private._export_lock = locks.lock()
 
 
 def is_attached(reader: MetricReader) -> bool:

@@ -170,6 +170,9 @@ class Installation(MeasuredProcess):
         with faults.guarded("shutdown"):
             _uninstall_instrumentations()
         with faults.guarded("shutdown"):
+            if native_locks := sys.modules.get("metertap.otel.native_locks"):
+                native_locks.put_back()
+        with faults.guarded("shutdown"):
             if self.watch is not None:
                 self.watch.close()
         with faults.guarded("shutdown"):

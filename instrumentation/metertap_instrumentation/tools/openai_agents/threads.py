@@ -38,8 +38,8 @@ class OwnAsyncio(ModuleType):
         return importlib.import_module, (asyncio.__name__,)
 
 
-def _to_thread(*args: Any, **kwargs: Any) -> Any:
-    return asyncio.to_thread(*args, **kwargs)
+async def _to_thread(func: Any, /, *args: Any, **kwargs: Any) -> Any:
+    return await asyncio.to_thread(func, *args, **kwargs)
 
 
 class InThreads(PatchSet):

@@ -1,0 +1,60 @@
+"""A call that has several functions run in threads at once: its time is that in which one runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import metertap
+from metertap.measuring import calls, frameworks, in_threads
+from metertap.measuring.in_threads import timed_in_thread
+from support.stopped_clock import StoppedClock, stopped
+
+pytestmark = pytest.mark.interpreter
+WAIT, WORK = 1, 4
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> StoppedClock:
+    return stopped(monkeypatch, calls, frameworks, in_threads)
+
+
+@pytest.mark.parametrize("cancels", [False, True])
+def test_only_the_time_in_which_all_of_them_wait_is_taken_off(
+    cancels: bool, framework: Any, clock: StoppedClock
+) -> None:
+    async def body() -> None:
+        is_free, all_ran, is_heard = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        ran: list[bool] = []
+
+        async def in_thread(function: Callable[[], None]) -> None:
+            await is_free.wait()
+            function()
+            ran.append(True)
+            if len(ran) == len(tasks):
+                all_ran.set()
+            await is_heard.wait()
+
+        def work() -> None:
+            clock.takes(WORK)
+
+        run = timed_in_thread(framework.handlers)(in_thread, [True])
+        tasks = [asyncio.ensure_future(run(work)) for _ in range(3)]
+        await asyncio.sleep(0)
+        if cancels:
+            tasks.pop().cancel()
+            await asyncio.sleep(0)
+        clock.takes(WAIT)
+        is_free.set()
+        await all_ran.wait()
+        clock.takes(WAIT)
+        is_heard.set()
+        await asyncio.gather(*tasks)
+
+    framework.tools["search"] = lambda: asyncio.run(body())
+    framework.run("search")
+    figures = metertap.get_all_metrics()["tool_metrics"]["search"]
+    assert figures["total_latency_ms"] == (2 if cancels else 3) * WORK * 1000
