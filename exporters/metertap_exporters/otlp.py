@@ -148,5 +148,5 @@ def otlp_reader(settings: Settings) -> OtlpReader:
             exporter = HttpExporter(session=session)
         delivery = Delivery(exporter, settings.otlp_protocol)
         if session is not None:
-            session.heard = delivery.heard
+            session.sends, session.heard = delivery.sends, delivery.heard
     return OtlpReader(delivery, settings)

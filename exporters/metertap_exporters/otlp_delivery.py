@@ -65,6 +65,8 @@ class Delivery(MetricExporter):
         self.delivered = False
         self._discards = False
         self._failing = False
+        self._is_encoded = False
+        """Whether the exporter is known to have encoded the newest collection."""
         self._refused: str | None = None
         """The collector's message on the newest collection, if it refused a part or warned."""
         self._since: float | None = None
@@ -77,22 +79,23 @@ class Delivery(MetricExporter):
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
     ) -> MetricExportResult:
         """Hand one collection to the exporter; never raises."""
-        result = MetricExportResult.FAILURE
+        result: MetricExportResult | None
         if self.pause is not None:
             self.pause.wait()
         with self._exporting:
             if self._discards:
                 return MetricExportResult.SUCCESS
-            self._since, self._refused = time.monotonic(), None
+            self._since, self._refused, self._is_encoded = time.monotonic(), None, False
             with quiet():
                 result = self._handed_on(metrics_data, timeout_millis, kwargs)
-                if result is not MetricExportResult.SUCCESS:
+                if result is not MetricExportResult.SUCCESS and not self._is_encoded:
                     result = self._without_unencodable(metrics_data, timeout_millis, kwargs)
             self._since = None
             if result is MetricExportResult.SUCCESS:
                 self.delivered = True
-            self._tell(failing=result is not MetricExportResult.SUCCESS)
-        return result
+            if result is not None:  # else the collector was not asked
+                self._tell(failing=result is not MetricExportResult.SUCCESS)
+        return MetricExportResult.FAILURE if result is None else result
 
     def _handed_on(
         self, data: MetricsData, milliseconds: float, named: dict[str, Any]
@@ -101,17 +104,29 @@ class Delivery(MetricExporter):
         with suppress(Exception):
             if self.pause is not None:
                 self.pause.resume()
-            return self.inner.export(data, timeout_millis=milliseconds, **named)
+            result = self.inner.export(data, timeout_millis=milliseconds, **named)
+            # The exporter for HTTP returns even if it cannot encode. Its session calls `sends`.
+            self._is_encoded = self._is_encoded or self.protocol == "grpc"
+            return result
         return MetricExportResult.FAILURE
+
+    def sends(self) -> None:
+        """Note that the exporter sends the newest collection, so it could encode that."""
+        self._is_encoded = True
 
     def _without_unencodable(
         self, data: MetricsData, milliseconds: float, named: dict[str, Any]
-    ) -> MetricExportResult:
-        """Export again what was not delivered, if some figures in it kept the others back."""
+    ) -> MetricExportResult | None:
+        """Export again what was not delivered, if some figures in it kept the others back.
+
+        Returns None if nothing can be encoded.
+        """
         with faults.guarded("otlp.encoding"):
             rest, said = encodable(data)
             if said is not None:
-                result = self._handed_on(rest, milliseconds, named)
+                result = (
+                    self._handed_on(rest, milliseconds, named) if rest.resource_metrics else None
+                )
                 self._refused = self._refused or said
                 return result
         return MetricExportResult.FAILURE

@@ -15,12 +15,14 @@ from opentelemetry.sdk.metrics.export import Metric, MetricsData, ResourceMetric
 from metertap import faults
 from metertap.text import printable
 
+_MOST_SAID = 300
+"""The most characters of names, and of reasons, in a sentence on what is left out."""
+
 
 def encodable(data: MetricsData) -> tuple[MetricsData, str | None]:
     """Return what of `data` can be encoded, and a sentence on what is left out, if anything is.
 
-    A warning tells it, once for each instrument. Where nothing can be encoded, `data` is returned
-    as it is.
+    A warning tells it, once for each instrument.
     """
     if _problem(data) is None:
         return data, None
@@ -36,13 +38,17 @@ def encodable(data: MetricsData) -> tuple[MetricsData, str | None]:
                 scopes.append(replace(scope, metrics=metrics))
         if scopes:
             resources.append(replace(resource, scope_metrics=scopes))
-    if not resources:
-        return data, None
-    said = ""
     for name, reason in reasons.items():
-        said = f"figures of {name} are left out, since they cannot be encoded ({reason})"
+        said = _left_out({name: reason})
         faults.warn_once(f"otlp.encoding {name}", "OTLP: %s; told once", said)
-    return MetricsData(resource_metrics=resources), said
+    return MetricsData(resource_metrics=resources), _left_out(reasons) if reasons else None
+
+
+def _left_out(reasons: dict[str, str]) -> str:
+    """Return a sentence on the instruments, by name, of which figures are left out."""
+    names = printable(", ".join(reasons), _MOST_SAID)
+    why = printable("; ".join(dict.fromkeys(reasons.values())), _MOST_SAID)
+    return f"figures of {names} are left out, since they cannot be encoded ({why})"
 
 
 def _kept(
@@ -63,6 +69,8 @@ def _kept(
     if error is None:
         yield metric
         return
+    # The encoder's own error has the whole instrument in its text, with values of attributes.
+    error = getattr(error, "original_exception", error)
     reasons[printable(metric.name)] = faults.shown(error, str)
     points = [point for point in data.data_points if problem(only([point])) is None]
     if points:

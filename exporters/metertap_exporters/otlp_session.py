@@ -44,13 +44,14 @@ def _credentials_in_its_address(request: requests.PreparedRequest) -> requests.P
 class Session(requests.Session):
     """A session that follows no redirect, and keeps no body.
 
-    A collector's message in the body is passed to `heard`. Whatever is sent, no exchange takes
-    longer than the exporter's timeout.
+    `sends` is called before each request, and a collector's message in the answer is passed to
+    `heard`. Whatever is sent, no exchange takes longer than the exporter's timeout.
 
     The base class would unpack any answer into memory, whatever its length. A redirect is an error
     here, since nothing was delivered: exporters take each status below 400 for success.
     """
 
+    sends: Callable[[], None] | None = None
     heard: Callable[[ExportMetricsServiceResponse], None] | None = None
 
     def __init__(self) -> None:
@@ -62,6 +63,8 @@ class Session(requests.Session):
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """Send a request, and return the answer without a body. Raises RequestException."""
+        if self.sends is not None:
+            self.sends()
         options |= {"stream": True, "allow_redirects": False}
         timeout = options.get("timeout")
         seconds = timeout if isinstance(timeout, int | float) else _LONGEST_SECONDS

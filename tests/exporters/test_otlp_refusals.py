@@ -12,10 +12,18 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    InMemoryMetricReader,
+    MetricExportResult,
+    MetricsData,
+)
 
 import metertap
 from metertap.cli import report_tables
-from servers.otlp_receiver import Receiver, grpc_receiver, receiver
+from metertap.settings.settings import Settings
+from metertap_exporters import otlp_delivery
+from metertap_exporters.otlp import otlp_reader
+from servers.otlp_receiver import Receiver, grpc_receiver, receiver, unreachable_endpoint
 from support.warned import warnings_of
 
 pytestmark = pytest.mark.sdk
@@ -112,3 +120,56 @@ def test_a_figure_of_the_application_that_cannot_be_encoded_keeps_no_other_back(
     provider.shutdown()
     (warning,) = warnings_of(caplog)
     assert warning.startswith("OTLP: figures of app.hits are left out")
+
+
+def collected(*names: str) -> MetricsData:
+    """A collection of the application's in which no figure can be encoded."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    for name in names:
+        provider.get_meter("app").create_counter(name).add(2**70, {"user": "somebody"})
+    found = reader.get_metrics_data()
+    provider.shutdown()
+    assert found is not None
+    return found
+
+
+def exported(data: MetricsData, protocol: str) -> str | None:
+    """Export what is not delivered, and return the problem that is shown then."""
+    reader = otlp_reader(Settings(otlp_protocol=protocol, export_interval_seconds=600.0))
+    assert reader.delivery.export(data) is MetricExportResult.FAILURE
+    reader.shutdown()
+    return reader.delivery.problem
+
+
+def test_if_nothing_can_be_encoded_nothing_is_sent_and_the_problem_is_that(
+    collector: Receiver, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    protocol = request.node.callspec.params["collector"]
+    shown = exported(collected("app.hits", "app.misses"), protocol)
+    left_out = "figures of app.hits, app.misses are left out, since they cannot be encoded ("
+    assert str(shown).startswith(left_out)
+    assert collector.requests == []
+    told = warnings_of(caplog)
+    assert [line.partition(" are left out")[0] for line in told] == [
+        "OTLP: figures of app.hits",
+        "OTLP: figures of app.misses",
+    ]
+    assert "somebody" not in f"{shown} {told}"
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_what_a_collector_that_is_down_does_not_take_is_not_encoded_again(
+    protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", unreachable_endpoint())
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.5")  # too short for a second try
+    again: list[MetricsData] = []
+
+    def encodable(data: MetricsData) -> tuple[MetricsData, None]:
+        again.append(data)
+        return data, None
+
+    monkeypatch.setattr(otlp_delivery, "encodable", encodable)
+    shown = exported(MetricsData(resource_metrics=[]), protocol)
+    assert (shown, again) == (f"the newest export by {protocol} was not delivered", [])
