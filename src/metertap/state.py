@@ -138,8 +138,9 @@ def _run(hooks: Iterable[Hook | None], place: str) -> None:
 
 
 def _before_fork() -> None:
-    # What an interrupted fork of this thread holds or waits for, this one has, too, or would wait
-    # for as long, and again in the next handler.
+    # A signal handler may fork while this thread is making another fork. The handler's fork runs
+    # no hook that the other one has begun: that one holds the hook's lock already, or waits for it,
+    # and this one would wait just as long.
     held = [hooks for fork in _forks.under_way for hooks in fork]
     begun: list[_AtFork] = []
     _forks.under_way.append(begun)

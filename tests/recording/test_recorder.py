@@ -293,6 +293,10 @@ def test_no_other_thread_is_inside_while_the_process_forks() -> None:
     assert taken == [False, True]
 
 
+def test_a_fork_whose_wait_was_interrupted_releases_nothing() -> None:
+    Recorder().forked_in_parent()
+
+
 @pytest.mark.faults
 def test_caches_are_found_before_anybody_sees_them_and_once_for_each_finder() -> None:
     recorder = Recorder()

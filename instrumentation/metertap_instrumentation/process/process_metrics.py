@@ -173,6 +173,7 @@ def _import() -> None:
 
 
 def _before_fork() -> None:
+    _fork.waited = False  # should the wait be interrupted
     _fork.waited = _loading.acquire(timeout=_FORK_WAITS_SECONDS)
 
 

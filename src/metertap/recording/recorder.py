@@ -7,6 +7,7 @@ everything else is a plain number that observable instruments read.
 
 from __future__ import annotations
 
+import contextlib
 import time
 import weakref
 from collections.abc import Hashable, Mapping
@@ -229,7 +230,8 @@ class Recorder(Registry):
 
     def forked_in_parent(self) -> None:
         """Let other threads record again."""
-        self.lock.release()
+        with contextlib.suppress(RuntimeError):  # an interrupt has ended the wait for it
+            self.lock.release()
 
     def forked(self) -> None:
         """Reset a forked child: all locks are new, and counts begin at zero.

@@ -292,6 +292,7 @@ class Installation(MeasuredProcess):
         Making it imports modules, and a child could never finish those imports, so a fork waits for
         them longer.
         """
+        self._fork.waited = False  # should the wait be interrupted
         self._fork.waited = self._waking.acquire(timeout=seconds) or (
             self._is_making and self._waking.acquire(timeout=_IMPORTS_SECONDS)
         )

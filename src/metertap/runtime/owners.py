@@ -77,6 +77,8 @@ class Owners(Generic[T]):
 
     def before_fork(self) -> None:
         """Wait for threads that instrument or shut down: a child would inherit half of that."""
+        # The wait may be interrupted, and the last fork's notes must not stand then.
+        self._fork.waited, self._fork.installation = False, None
         self._fork.waited = self.lock.acquire(timeout=_FORK_WAITS_SECONDS)
         self._fork.installation = self.installation
         if self._fork.installation is not None:
