@@ -231,10 +231,9 @@ def test_a_fault_in_looking_for_the_call_in_progress_is_told(
 ) -> None:
     monkeypatch.setattr(calls, "in_progress", lambda: 1 / 0)
     framework.handlers.note(Ending(TOOL_ERROR))
-    framework.handlers.handler_begins()
     framework.handlers.handler_ended()
     assert framework.handlers.untimed(lambda: 5, None, (), {}) == 5
-    assert faults.fault_counts() == {"tool framework": 4}
+    assert faults.fault_counts() == {"tool framework": 3}
 
 
 def test_a_reset_makes_new_series() -> None:

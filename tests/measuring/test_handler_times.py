@@ -34,12 +34,9 @@ def milliseconds(framework: Any, body: Any) -> float:
 
 def test_a_call_takes_as_long_as_its_handler(framework: Any, clock: StoppedClock) -> None:
     handlers = framework.handlers
-    handlers.handler_begins()  # of no call
-    handlers.handler_ended()
+    handlers.handler_ended()  # of no call
 
     def body() -> None:
-        clock.takes(1)
-        handlers.handler_begins()
         clock.takes(2)
         handlers.handler_ended()
         clock.takes(4)
@@ -51,14 +48,15 @@ def test_a_call_takes_as_long_as_its_handler(framework: Any, clock: StoppedClock
 def test_a_handler_that_is_tried_again_takes_all_of_its_tries(
     framework: Any, clock: StoppedClock
 ) -> None:
-    handlers = framework.handlers
+    def name_of(_instance: Any, _args: Any, _kwargs: Any) -> str:
+        return "search"
+
+    watched = wrappers.plain_wrapper(frameworks.HandlerTime(framework.handlers, name_of))
 
     def body() -> None:
         for seconds in (1, 2):
             clock.takes(8)
-            handlers.handler_begins()
-            clock.takes(seconds)
-            handlers.handler_ended()
+            watched(clock.takes, None, (seconds,), {})
 
     assert milliseconds(framework, body) == 11000  # with what the framework does between them
 

@@ -133,7 +133,10 @@ GROUPS = (
     ),
     Group(
         ("src/metertap/measuring/in_threads.py",),
-        ("tests/instrumentation/tools/test_tools_in_threads.py",),
+        (
+            "tests/measuring/test_in_threads.py",
+            "tests/instrumentation/tools/test_tools_in_threads.py",
+        ),
     ),
     Group(
         ("src/metertap/recording/views.py",),

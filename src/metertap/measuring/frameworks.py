@@ -180,12 +180,6 @@ class Handlers:
         if frame is not None:
             frame[NOTE] = ending
 
-    def handler_begins(self) -> None:
-        """Note that the tool's own code begins now: the framework's time before does not count."""
-        frame = self.in_progress()
-        if frame is not None:
-            begins(frame)
-
     def handler_ended(self) -> None:
         """Note that the tool's own code has ended: the framework's time after does not count."""
         frame = self.in_progress()
