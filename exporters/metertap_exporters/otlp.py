@@ -46,8 +46,10 @@ class OtlpReader(PeriodicExportingMetricReader):
         self._changed = locks.event()
         self._closed = False
         self._thread = threads.Thread(target=self._run, name="metertap-otlp", daemon=True)
+        self._has_thread = False
         with suppress(RuntimeError):  # no thread can start while Python 3.12 finalises
             self._thread.start()
+            self._has_thread = True  # it may begin later
         if settings.export_interval_seconds is None:
             state.recorder().on_activity(self._changed.set)
 
@@ -71,7 +73,7 @@ class OtlpReader(PeriodicExportingMetricReader):
         was_closed = self._closed
         self._close()
         self._changed.set()
-        if self._thread.ident is None:
+        if not self._has_thread:
             if not was_closed:
                 self._run()
             return

@@ -17,6 +17,7 @@ from metertap.settings.settings import Settings
 from metertap_exporters.otlp import FIRST_SECONDS, OtlpReader
 from metertap_exporters.otlp_delivery import Delivery
 from servers.otlp_receiver import Receiver, hanging_collector, receiver, unreachable_endpoint
+from support.late_threads import late_threads
 from support.programs import ended, started
 from support.waiting import wait_for
 from support.warned import warnings_of
@@ -263,6 +264,21 @@ def test_a_shutdown_that_is_repeated_waits_for_the_one_under_way() -> None:
     exporter.released.set()
     second.join(60)
     first.join(60)
+    assert exporter.results == []
+
+
+def test_a_thread_that_begins_after_the_shutdown_exports_once_and_delays_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    may_begin = late_threads(monkeypatch)
+    exporter = Scripted(SUCCESS)
+    reader = OtlpReader(Delivery(exporter, "grpc"), Settings(export_interval_seconds=600.0))
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    provider.get_meter("test").create_counter("calls").add(1)
+    reader.shutdown(10)
+    assert exporter.results == [SUCCESS]
+    may_begin.set()
+    reader._thread.join(60)
     assert exporter.results == []
 
 

@@ -155,8 +155,11 @@ class Receiver:
     def _have_a_thread(self) -> None:
         if self._thread is None or not self._thread.is_alive():
             name = f"metertap-{self.kind.name.lower()}"
-            self._thread = threads.Thread(target=self._run, name=name, daemon=True)
-            self._thread.start()
+            thread: threading.Thread = threads.Thread(
+                target=lambda: self._run(thread), name=name, daemon=True
+            )
+            self._thread = thread
+            thread.start()
 
     def _next(self) -> tuple[list[Alert], list[Alert]] | None:
         """Wait for something to post: firing and resolved alerts. None at the end."""
@@ -176,7 +179,9 @@ class Receiver:
 
     # The methods below run in the receiver's thread.
 
-    def _run(self) -> None:
+    def _run(self, thread: threading.Thread) -> None:
+        if thread is not self._thread:  # it has begun so late that another one was started
+            return
         with faults.guarded("alerts.receiver"):  # else the next news starts a thread
             while self._tell_next():
                 pass

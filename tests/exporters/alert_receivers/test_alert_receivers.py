@@ -17,8 +17,29 @@ from metertap_exporters.alert_receivers import receiver as receiver_module
 from metertap_exporters.alert_receivers.receiver import ALERTMANAGER, WEBHOOK, ReceiverKind
 from servers.webhook import Webhook, webhook
 from support.alert_receivers import NAME, SENDER, Make, alert
+from support.late_threads import late_threads
 from support.waiting import wait_for
 from support.warned import warnings_of
+
+
+def test_one_thread_tells_a_receiver_however_late_it_begins(
+    hook: Webhook, receiver_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_begin = late_threads(monkeypatch)
+    receiver = receiver_of(WEBHOOK, hook.url)
+    started = []
+    for tool in ("search", "fetch"):
+        receiver.tell([alert(tool=tool)], SENDER)
+        started.append(receiver._thread)
+    may_begin.set()
+    wait_for(lambda: hook.requests)
+    first, second = started
+    assert first is not None
+    assert second is not None
+    if first is not second:
+        first.join(60)
+        assert not first.is_alive()
+    assert second.is_alive()
 
 
 def test_a_webhook_gets_what_alertmanager_would_send(hook: Webhook, receiver_of: Make) -> None:
