@@ -15,7 +15,10 @@ from metertap import threads
 
 
 def socket_class() -> Any:
-    """Return Python's own class of sockets, if something has replaced it since metertap came."""
+    """Return Python's own class of sockets, also if gevent or eventlet has replaced it.
+
+    They count only if they have done so since metertap was imported.
+    """
     if threads.stay_threads():
         monkey = sys.modules.get("gevent.monkey")
         if monkey is not None and monkey.is_module_patched("socket"):
