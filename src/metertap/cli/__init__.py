@@ -6,7 +6,7 @@ import sys
 
 from metertap._version import __version__
 
-TYPE_CHECKING = False  # the program that `run` executes waits for what is imported here
+TYPE_CHECKING = False  # imports made here delay the program that `run` executes
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection, Sequence
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words and not words[0].startswith("-") and words[0] not in commands:
         parser.error(_no_command(words[0], commands))
     server: list[str] = []
-    if words[:1] == ["weight"] and "--" in words:  # then comes another program's command line
+    if words[:1] == ["weight"] and "--" in words:  # what follows is another program's command line
         end = words.index("--")
         words, server = words[:end], words[end + 1 :]
     options = parser.parse_args(words)
@@ -64,7 +64,7 @@ _FUNCTIONS = {
 }
 """The function of each command, by its module in this package.
 
-Its parameters are named as the options are; `options` are all of them, `given` the credentials.
+Its parameters are named like the options; `options` is all of them, `given` the credentials.
 """
 _COSTS_OF_HISTORY = "costs_history:costs_of_history"
 _CREDENTIALS = ("token_file", "authorities", "certfile", "keyfile")

@@ -1,7 +1,7 @@
 """The one HTTP client of the command line.
 
-Whatever listens at an address may be a stranger's program, so nothing that it answers can make a
-command ask elsewhere, wait without end, or fill the memory.
+Any program may be listening at an address. Nothing that it answers can make a command ask
+elsewhere, wait without end, or fill the memory.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from metertap.cli.credentials import Credentials
 SECONDS = 5.0
 """How long one exchange may take, from connecting to the last byte."""
 MOST_BYTES = 16 * 2**20
-"""The largest body that is read: a document of the 2,000 series that are kept has about 2 MB."""
+"""The largest body that is read. A document of 2,000 series, the most that are kept, has 2 MB."""
 _MOST_TOLD = 200
-"""Characters of a reason that are passed on: it may quote the answer."""
+"""The most characters of a reason that are passed on, since it may quote a long answer."""
 _PEER = struct.Struct("3i")
 UNIX = "unix:"
 """How the address of a Unix socket begins; its path follows."""
 NONE = Credentials()
-"""No credentials: nothing is sent."""
+"""No credentials: no token and no certificate is sent."""
 
 
 class Unreachable(Exception):
-    """An answer that could not be had; the text is one line that says why."""
+    """An endpoint that gave no usable answer; the text is one line that says why."""
 
     def __init__(self, address: str, reason: str, *, is_refused: bool = False) -> None:
         shorter = reason if len(reason) <= _MOST_TOLD else f"{reason[:_MOST_TOLD]}…"
         super().__init__(f"{address}: {shorter}")
         self.reason = shorter
         self.is_refused = is_refused
-        """Whether nobody listens there, as against somebody who does not answer."""
+        """Whether nothing listens there, as opposed to a process that does not answer."""
 
 
 def get(url: str, path: str = "", credentials: Credentials = NONE) -> bytes:
-    """Return the body that `path` of `url` answers with; that of `unix:PATH` is a socket.
+    """Return the body of the answer at `path` of `url`, where `unix:PATH` is a socket.
 
     Takes at most `SECONDS` and `MOST_BYTES`, follows no redirect and uses no proxy. Raises
     Unreachable, and nothing else.
@@ -65,7 +65,7 @@ def get(url: str, path: str = "", credentials: Credentials = NONE) -> bytes:
 
 
 def _ask_socket(place: str, path: str, headers: dict[str, str], is_for_own: bool) -> bytes:
-    """Ask at a socket. What is there may be another user's: a folder in /tmp goes and comes."""
+    """Ask at a socket, which may be another user's: a deleted folder in /tmp can be made again."""
     with socket.socket(socket.AF_UNIX) as line:
         line.settimeout(SECONDS)
         line.connect(place)
@@ -75,7 +75,7 @@ def _ask_socket(place: str, path: str, headers: dict[str, str], is_for_own: bool
 
 
 def _is_own(line: socket.socket) -> bool:
-    """Return whether a process of this user's or the system's listens there."""
+    """Return whether the process that listens there belongs to this user or to the system."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True
     found = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
@@ -100,9 +100,9 @@ def _ask_port(
 
 
 def _connected(host: str, port: int, *, is_secret: bool) -> socket.socket:
-    """Connect. An endpoint at `localhost` listens at 127.0.0.1: at ::1 may be somebody else.
+    """Connect; at `localhost` first to 127.0.0.1, where endpoints listen.
 
-    A secret goes to nobody there.
+    Another program may listen at ::1, so a request with a secret does not go there.
     """
     if host == "localhost":
         try:
@@ -139,15 +139,15 @@ def _ask(
 def within(seconds: float, line: socket.socket) -> Iterator[None]:
     """End the connection if the block takes longer than `seconds`; then it raises TimeoutError.
 
-    A socket's own timeout bounds the wait for each byte, not that for all of them.
+    A socket's own timeout limits the wait for each byte, not the wait for all of them.
     """
     is_late = threading.Event()
 
     def cut() -> None:
         is_late.set()
         with suppress(OSError):
-            # Wakes the thread that reads. Not the method of SSLSocket: a token that is being
-            # written then would go out in clear.
+            # This wakes the thread that reads. SSLSocket's own method would end TLS first, and a
+            # token that is being written would go out in clear.
             socket.socket.shutdown(line, socket.SHUT_RDWR)
 
     alarm = threading.Timer(seconds, cut)
@@ -161,7 +161,7 @@ def within(seconds: float, line: socket.socket) -> Iterator[None]:
         raise
     finally:
         alarm.cancel()
-    if is_late.is_set():  # without a length, an answer that was cut off looks like a whole one
+    if is_late.is_set():  # a truncated answer without a length looks complete
         raise TimeoutError
 
 

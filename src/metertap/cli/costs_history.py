@@ -49,7 +49,7 @@ def _budget() -> float | None:
     try:
         alerts = config_file.load(settings.config_file_named()).get("alerts", {})
         given = alerts.get("daily_budget")
-    except Exception:  # what is wrong with the file, other commands say
+    except Exception:  # other commands report what is wrong with the file
         return None
     is_number = isinstance(given, int | float) and not isinstance(given, bool)
     return float(given) if is_number and given > 0 else None

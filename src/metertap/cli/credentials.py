@@ -1,7 +1,7 @@
 """The credentials that a command sends, and those by which it recognises a process.
 
-A token goes only to who is meant to have it: to processes of this user that ask for one, to this
-machine, and over TLS. It goes to another machine in clear only if the command line gives it.
+A token goes only to processes of this user that ask for one, to this machine, and over TLS. It
+goes to another machine in clear only if the command line names that machine and the token.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from metertap.settings.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The token and certificates for one process. Files are read when it is asked."""
+    """The token and certificates for one process. Their files are read when it is asked."""
 
     token_file: Path | None = None
     token: Secret | None = None
-    """A token of the environment, which is not shown to everybody."""
+    """The token; where it comes from the environment, it is sent only where that is safe."""
     authorities: Path | None = None
-    """Authorities that must have signed the process's certificate, in place of the system's."""
+    """The authorities that must have signed the process's certificate, instead of the system's."""
     own_certificate: Path | None = None
-    """The certificate that the process must show, whoever signed it and for whatever name."""
+    """The certificate that the process must show, whatever its signature and name."""
     certfile: Path | None = None
     """The client's own certificate."""
     keyfile: Path | None = None
     user: str = ""
-    """Whose password the token is, where one is asked for."""
+    """The user whose password the token is, where the process asks for a password."""
     is_for_own: bool = False
-    """Whether the token, which nobody named, is for processes of this user and the system alone."""
+    """Whether no option named the token: it is only for processes of this user or the system."""
 
     def authorization(self) -> str | None:
-        """Return the value of the header that shows the token. Raises ValueError without it."""
+        """Return the Authorization header. Raises ValueError if the token is unreadable."""
         token = self.token
         if self.token_file is not None:
             try:
@@ -69,7 +69,7 @@ class Credentials:
         return made
 
     def check(self, line: ssl.SSLSocket) -> None:
-        """Make sure that the process shows its own certificate. Raises ValueError."""
+        """Check that the process shows its own certificate. Raises ValueError."""
         if self.own_certificate is None or self.authorities is not None:
             return
         try:
@@ -104,9 +104,9 @@ def for_registered(given: Credentials, process: Running) -> Credentials:
 
 
 def for_address(given: Credentials, address: str, token: str) -> Credentials:
-    """Return the credentials for an address that was typed; `token` is the one in it.
+    """Return the credentials for an address on the command line; `token` is the one in it.
 
-    Raises ValueError for what is no address or no token.
+    Raises ValueError for a malformed address or token.
     """
     if given.token_file is not None:
         return given
@@ -119,7 +119,7 @@ def for_address(given: Credentials, address: str, token: str) -> Credentials:
 
 
 def _is_safe(url: SplitResult) -> bool:
-    """Return whether nobody on the way can read what is sent there."""
+    """Return whether nothing between here and that address can read what is sent."""
     if url.scheme in {"https", "unix"} or url.hostname == "localhost":
         return True
     try:

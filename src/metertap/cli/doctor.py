@@ -63,7 +63,7 @@ def doctor(
 
 
 def _fine(not_asked: int, troubled: int) -> str:
-    """Say that nothing is wrong with a report; `troubled` of the ones below it have problems."""
+    """Say that a report has no problems; `troubled` of the reports below it have some."""
     told = "nothing is wrong here" if troubled else "nothing is wrong"
     if not_asked:
         told += f" in what could be asked; {not_asked} could not"
@@ -73,9 +73,9 @@ def _fine(not_asked: int, troubled: int) -> str:
 
 
 def _this_environment() -> Report:
-    """Instrument this very process, import what could be patched, and see what binds.
+    """Instrument this process, import every library that can be patched, and report the patches.
 
-    Nothing is delivered, or served: for a command, endpoints wait for a tool, which never comes.
+    It exports and serves nothing: endpoints of a command wait for a first tool, which never comes.
     """
     import metertap_instrumentation
     from metertap.runtime.instrument import instrument
@@ -91,7 +91,7 @@ def _this_environment() -> Report:
         broken = list(filter(None, imported))
         report = {
             **tap.diagnosis(),
-            "service": {},  # it is this command
+            "service": {},  # the service would be this command
             "broken_imports": broken,
             "listing_problem": running.problem(),
         }
@@ -101,8 +101,8 @@ def _this_environment() -> Report:
 def _import(module: str, *, optional: bool) -> str | None:
     """Import `module`; return what is wrong with it.
 
-    That a library is absent is nothing wrong, nor that a version of it lacks an `optional` module,
-    or that this one needs another library, which is absent.
+    It is no problem if a library is absent, if its version lacks an `optional` module, or if that
+    module needs another library, which is absent.
     """
     try:
         importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""Opens the history that a command line names: a file, or the address of an engine."""
+"""Open the history that a command line names: a file, or the address of an engine."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from metertap.text import without_secrets
 def open_history(text: str, given: Credentials = NONE) -> Answers:
     """Open a file, or an engine that speaks PromQL. Raises HistoryError.
 
-    A token in the address (`http://:TOKEN@host`) is shown there, or a user's name and password
-    (`http://NAME:PASSWORD@host`). No other is, but that of a file that was named, which may be the
-    password as well (`http://NAME@host`).
+    The engine gets the token in the address (`http://:TOKEN@host`), or the user's name and password
+    (`http://NAME:PASSWORD@host`). Otherwise it gets only the token of a file that an option named,
+    which may be the password of a user in the address (`http://NAME@host`).
     """
     if not text.startswith(("http://", "https://")):
         return FileAnswers(expanded(text))
@@ -41,7 +41,7 @@ def _asking(address: str, folder: str, shown: Credentials) -> Callable[[str], by
         try:
             return get(address, folder + path, shown)
         except Unreachable as error:
-            # Not the whole of it: the question is longer than a line.
+            # The query is left out of the message: it is longer than a line.
             raise HistoryError(f"{without_secrets(address + folder)}: {error.reason}") from None
 
     return ask

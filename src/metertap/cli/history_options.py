@@ -1,4 +1,4 @@
-"""Options of commands that ask what was measured over days: which history, when, of whom."""
+"""Options of commands that read a history: which history, which time, which service."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def add_history(command: argparse.ArgumentParser) -> None:
         "history",
         nargs="?",
         metavar="FILE|URL",
-        default=argparse.SUPPRESS,  # the option's value stays
+        default=argparse.SUPPRESS,  # keep the value of the option
         help=f"what was measured (default: {HISTORY_VARIABLE})",
     )
     command.add_argument("--service", metavar="S", help="of this service only")
 
 
 def add_costs(command: argparse.ArgumentParser) -> None:
-    """Add the options by which costs are those of a history, and of which time."""
+    """Add the options that take costs from a history, and choose its time."""
     command.add_argument(
         "--history", metavar="FILE|URL", help="show each day of this history instead"
     )

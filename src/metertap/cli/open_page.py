@@ -41,7 +41,7 @@ def open_page(url: str | None) -> int:
             return 1
     address = f"{found[0].url}/"
     sys.stdout.write(f"{printable(address)}\n")
-    sys.stdout.flush()  # before whatever a browser in the terminal draws
+    sys.stdout.flush()  # before a browser in the terminal draws
     if not webbrowser.open(address):
         complain(_COMMAND, "no browser can be started here")
         return 1

@@ -26,7 +26,7 @@ _STARTS = "the page of its service is starting"
 _OFF = "it has no JSON endpoint"
 _RUN = "measured processes that run: %s"
 _MOST_LISTED = 5
-"""The most processes that are named where an address was wrong."""
+"""The most processes that are named after a wrong address."""
 _MOST_AT_ONCE = 20
 """The most processes that are asked at the same time."""
 
@@ -47,10 +47,10 @@ class Process:
 
 
 def processes(which: str | None, given: Credentials = NONE) -> list[Process]:
-    """Return every process of this user that can be asked, the newest last, or those meant.
+    """Return the processes of this user that can be asked, newest last, or the ones `which` names.
 
     `which` is an address, or the id or the name of such processes. A number is a port if one of
-    them has it, else a process id. `given` is what the command line says to show to them.
+    them has it, else a process id. `given` holds the credentials of the command line.
     """
     if which is not None and not which.isdecimal() and re.search("[:/]", which):
         return [_typed(which, given)]
@@ -64,11 +64,11 @@ def processes(which: str | None, given: Credentials = NONE) -> list[Process]:
 
 
 def told_of(process: Process, error: Unreachable) -> str:
-    """Say why a process gave no answer; where nothing listens, also which ones run."""
+    """Say why a process gave no answer; where nothing listens, also list the running ones."""
     if not error.is_refused or process.pid is not None:
         return str(error)
     for item, reason in unserved():
-        if process.url.endswith(f":{item.pid}"):  # a process id was meant
+        if process.url.endswith(f":{item.pid}"):  # the number was a process id
             return f"{item.service} pid {item.pid} is not shown: {reason}"
     found = processes(None)
     listed = [f"{item.name} pid {item.pid} at {item.url}/" for item in found[-_MOST_LISTED:]]
@@ -79,20 +79,20 @@ def told_of(process: Process, error: Unreachable) -> str:
 
 
 def none_run() -> str:
-    """Say that no process is measured, and when the last one ended where the system knows it."""
+    """Say that no process is measured, and when the last one ended if the system knows that."""
     problem = running.problem()
     if problem is not None:
         return problem
     ago = running.ended_seconds_ago()
     if ago is None:
         return _NONE_RUN
-    # What a killed process left was removed just now, which tells no time.
+    # The files of a killed process were removed just now: their time says nothing.
     ended = f"ended {duration(ago)} ago" if ago >= 1 else "has ended"
     return f"{_NONE_RUN}: the last one {ended}; METERTAP_HISTORY=FILE keeps figures"
 
 
 def registered(item: Running, given: Credentials = NONE) -> Process:
-    """Return a process of this user's that registered."""
+    """Return a process of this user that has registered its address."""
     return Process(
         item.json_url or "", item.service, item.pid, item.instance_id, for_registered(given, item)
     )
@@ -101,7 +101,7 @@ def registered(item: Running, given: Credentials = NONE) -> Process:
 def unserved() -> list[tuple[Running, str]]:
     """Return the measured processes of this user that cannot be asked, each with the reason.
 
-    Not those for which another worker of their service answers.
+    Leaves out those for which another worker of their service answers.
     """
     found = running.running()
     answering = {item.workers for item in found if item.workers and item.json_url}
@@ -115,10 +115,10 @@ def unserved() -> list[tuple[Running, str]]:
 
 
 def _hint(pid: int) -> str:
-    """Return advice for a process that has children, which may do its work; empty without any."""
+    """Return a hint for a process with children, which may do its work; empty without any."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
-    except OSError:  # only Linux tells
+    except OSError:  # only Linux lists them
         return ""
     return "; metertap run --children measures the programs that it starts" if children else ""
 
@@ -126,7 +126,7 @@ def _hint(pid: int) -> str:
 def asked(
     found: Sequence[Process], ask: Callable[[Process], Kind]
 ) -> Iterator[tuple[Process, Kind | Unreachable]]:
-    """Ask processes at the same time: one that hangs delays the answers of others no longer."""
+    """Ask processes at the same time, so that one that hangs delays no other's answer."""
 
     def answer(process: Process) -> Kind | Unreachable:
         try:
@@ -169,9 +169,9 @@ def _ask(process: Process, path: str, kind: type[Kind]) -> Kind:
 
 
 def _is_of(process: Process, service: Service) -> bool:
-    """Return whether a document is of the process that registered the address.
+    """Return whether a document is from the process that registered the address.
 
-    A process that was killed leaves its registration behind, and its port to whoever comes next.
+    A killed process leaves its registration behind, and another program may take its port.
     """
     if process.instance_id is not None:
         return service.get("instance_id") == process.instance_id
@@ -179,10 +179,10 @@ def _is_of(process: Process, service: Service) -> bool:
 
 
 def _typed(url: str, given: Credentials) -> Process:
-    """Return the process at what was typed: `9109`, `host:9109`, or a URL with or without a path.
+    """Return the process at an address: `9109`, `host:9109`, or a URL with or without a path.
 
     A path alone, or after `unix:`, is that of a socket. A password in a URL is the token, and
-    `?worker=PID` one worker alone.
+    `?worker=PID` selects one worker.
     """
     if url.startswith(("/", UNIX)):
         url = f"{UNIX}{Path(url.removeprefix(UNIX)).absolute()}"
@@ -193,7 +193,7 @@ def _typed(url: str, given: Credentials) -> Process:
         url = f"http://{url}"
     try:
         parts = urlsplit(url)
-        if parts.port == 0:  # what is no port, such as half a password, raises by itself
+        if parts.port == 0:  # an impossible port, such as half a password, raises on its own
             raise ValueError
         user, _, place = parts.netloc.rpartition("@")
         address = urlunsplit((parts.scheme, place, "", "", ""))
@@ -201,6 +201,6 @@ def _typed(url: str, given: Credentials) -> Process:
         query = f"?{parts.query}" if parts.query else ""
         credentials = for_address(given, address, token)
         return Process(address, address + query, credentials=credentials, query=query)
-    except ValueError:  # asking says what is wrong with it
+    except ValueError:  # the request will say what is wrong with it
         shown = without_secrets(url)
         return Process(shown, shown)

@@ -47,7 +47,7 @@ def tables(
 
 
 def problems(report: Report) -> list[Row]:
-    """Return the problems by which something is not measured, not served or not told."""
+    """Return the problems: what is not measured, not served or not exported, and why."""
     found = [("setting", text) for text in report.get("refused_settings", ())]
     for item in report["instrumentations"]:
         if item["problem"]:
@@ -82,7 +82,7 @@ def problems(report: Report) -> list[Row]:
 
 
 def _worth_knowing(report: Report) -> list[Row]:
-    """Return facts that change the figures and are no problem."""
+    """Return facts that affect the figures without being problems."""
     found: list[Row] = []
     if report["disabled_because"]:
         found.append(("disabled", report["disabled_because"]))
@@ -123,7 +123,7 @@ _LIBRARIES: Columns = {
     "state": lambda item: item["state"],
     "measured": lambda item: _measured(item) if item["state"] == "on" else item["problem"] or "",
 }
-"""What is measured of each library that is installed."""
+"""The instrumented libraries that are installed, and how much of each is patched."""
 
 
 def _measured(item: LibraryReport) -> str:
@@ -158,7 +158,7 @@ def _rest(report: Report) -> list[Row]:
 
 
 def _alerts(found: AlertsReport) -> list[Row]:
-    """Return how alerts are evaluated, and who is told."""
+    """Return the thresholds of alerts, and the receivers that are notified."""
     thresholds = found["thresholds"]
     limits: dict[str, Any] = {**thresholds}
     for of_one_kind in (thresholds.get("tool", {}), thresholds.get("cache", {})):
@@ -238,7 +238,7 @@ _HOW = {"read": "read", "patched": "counted", "by hand": "counted by hand"}
 
 
 def _caches(report: Report) -> Table:
-    """Return how each cache is counted, and which figures its library does not show."""
+    """Return how each cache is counted, and which figures its library does not provide."""
 
     def how(item: CacheReport) -> str:
         objects = item.get("objects", 0)  # an older metertap does not say

@@ -11,7 +11,7 @@ from metertap.tables.document import Service, Worker
 
 
 class SettingReport(TypedDict):
-    """One setting, and who set it."""
+    """One setting, and where its value comes from."""
 
     value: Any
     variable: str
@@ -56,7 +56,7 @@ class CacheReport(_CacheAlways, total=False):
 
 
 class DecoratedReport(TypedDict):
-    """One function that is decorated as a tool, and how often its process called it."""
+    """One function that is decorated as a tool, and how often the process called it."""
 
     name: str
     file: str

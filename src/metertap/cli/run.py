@@ -1,8 +1,8 @@
 """`metertap run -- CMD …`: execute a program and measure it.
 
-CMD replaces this process (on POSIX), so signals, stdio and the exit status are its own. Its
-Python finds `run/site/sitecustomize.py` on PYTHONPATH, which instruments it before its first line
-and then takes itself out of the environment, so that programs it starts are not measured.
+CMD replaces this process (on POSIX), so signals, stdio and the exit status are its own. Its Python
+finds `run/site/sitecustomize.py` on PYTHONPATH. That file instruments the program before its first
+line, and removes itself from the environment, so that programs it starts are not measured.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import sys
 
 from metertap.run.environment import INTERPRETER, add_hook
 
-TYPE_CHECKING = False  # the program waits for what is imported here
+TYPE_CHECKING = False  # imports made here delay the program
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _OTHER_LANGUAGES = {"bun", "bunx", "deno", "java", "node", "npm", "npx", "perl", "php", "ruby"}
-"""Programs that run no Python, which the user may not know of a server's command."""
+"""Programs that run no Python; a user may not know that a server's command is one of them."""
 _JUPYTER = "jupyter"
-"""A command whose hint is given before it starts: it takes the place of this process."""
-_NOT_FOUND, _NOT_EXECUTABLE, _USAGE = 127, 126, 2  # as shells have it
+"""A command whose hint is printed before it starts, since it replaces this process."""
+_NOT_FOUND, _NOT_EXECUTABLE, _USAGE = 127, 126, 2  # as in shells
 
 
 def run(program: Sequence[str], *, children: bool = False) -> int:
-    """Execute `program`; returns only where it could not be executed, or on Windows."""
+    """Execute `program`; return only if it could not be executed, or on Windows."""
     command = list(program[1:] if program[:1] == ["--"] else program)
     if not command:
         sys.stderr.write("metertap run: which command? metertap run -- CMD [ARG ...]\n")
@@ -39,7 +39,7 @@ def run(program: Sequence[str], *, children: bool = False) -> int:
         _complain(f"{name}: {problem}{hint}")
         return _NOT_EXECUTABLE if exists else _NOT_FOUND
     is_ignored = _ignores_environment(_python_arguments(path, command))
-    # It would take the hook out of its environment; as it does not, its children would be measured.
+    # A Python that ignores the hook would leave it in its environment, for its children to run.
     environment = _environment(children, hook=children or not is_ignored)
     if name in {"python", "python3"} and not is_ignored:
         environment[INTERPRETER] = sys.executable
@@ -66,7 +66,7 @@ def run(program: Sequence[str], *, children: bool = False) -> int:
         )
     signal = __import__("_signal")  # what `signal` stands on, without its enumerations
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
-        # Python ignores them, and what a process ignores the program after it ignores too.
+        # Python ignores these signals, and an ignored signal stays ignored in the next program.
         signal.signal(ignored, signal.SIG_DFL)
     try:
         os.execve(path, command, environment)  # noqa: S606  # the user's own command
@@ -86,7 +86,7 @@ def _printable(text: str) -> str:
 
 
 def _which(command: str, mode: int = os.F_OK | os.X_OK) -> str | None:
-    """Find a command on the path, as `shutil.which` does, which imports every kind of archive."""
+    """Find a command on the path like `shutil.which`, without its many imports."""
     if os.name == "nt":
         import shutil
 
@@ -105,7 +105,7 @@ def _is_file(path: str, mode: int) -> bool:
 
 
 def _environment(children: bool, *, hook: bool) -> dict[str, str]:
-    """Return this process's environment, with the hook in it if the program is to find that."""
+    """Return this process's environment; with `hook`, the program's Python will find the hook."""
     environment = dict(os.environ)
     if _coerced_locale():
         del environment["LC_CTYPE"]
@@ -121,20 +121,20 @@ def _environment(children: bool, *, hook: bool) -> dict[str, str]:
 def _coerced_locale() -> bool:
     """Return whether this Python itself set LC_CTYPE, as it does in the C locale (PEP 538).
 
-    The program's Python would take it for the user's, and not turn its UTF-8 mode on.
+    The program's Python would take it for the user's choice, and not turn on its UTF-8 mode.
     """
     if "LC_CTYPE" not in os.environ:
         return False
     try:
         with open("/proc/self/environ", "rb") as file:
             given = file.read()
-    except OSError:  # only Linux tells
+    except OSError:  # only Linux has this file
         return False
     return b"\0LC_CTYPE=" not in b"\0" + given
 
 
 def _python_arguments(path: str, command: Sequence[str]) -> list[str]:
-    """Return the arguments of the program's Python, as far as they can be known beforehand."""
+    """Return the arguments of the program's Python, as far as they are known before it starts."""
     if _is_python(path):
         return list(command[1:])
     words = _interpreter_line(path)
@@ -145,7 +145,7 @@ def _python_arguments(path: str, command: Sequence[str]) -> list[str]:
 
 
 def _runners(path: str) -> list[str]:
-    """Return the names of a program and, of a script, of what its first line starts."""
+    """Return the names of a program and, if it is a script, of what its first line starts."""
     return [os.path.basename(word) for word in (path, *_interpreter_line(path))]
 
 
@@ -159,7 +159,7 @@ def _interpreter_line(path: str) -> list[str]:
     try:
         with open(path, "rb") as script:
             first, second = script.readline(4096), script.readline(4096)
-        if second.startswith(b"'''exec'"):  # as installers write it where a path is too long
+        if second.startswith(b"'''exec'"):  # as installers write it for a long path
             return _words(second[len(b"'''exec'") :].decode())
         return _words(first[2:].decode()) if first.startswith(b"#!") else []
     except (OSError, ValueError):
@@ -180,13 +180,13 @@ def _ignores_environment(arguments: Sequence[str]) -> bool:
     remaining = iter(arguments)
     for argument in remaining:
         if argument[:1] != "-" or not argument[1:2].isalnum():
-            return False  # this is the program, and what follows are its arguments
+            return False  # this is the program; its own arguments follow
         for position, letter in enumerate(argument[1:], start=2):
             if letter in "IES":
                 return True
             if letter in "cm":
                 return False
-            if letter in "WX":  # these have a value: the rest of the word, or the next one
+            if letter in "WX":  # they take a value: the rest of the word, or the next word
                 if position == len(argument):
                     next(remaining, None)
                 break

@@ -23,11 +23,11 @@ from metertap.text import ORDER
 
 _COMMAND = "snapshot"
 _MOST_ROWS = 40
-"""The most rows of a table if all processes are shown; one that is named is shown whole."""
+"""The most rows of a table where all processes are shown; a named process is shown whole."""
 
 
 def snapshot(url: str | None, *, as_json: bool, given: Credentials = NONE) -> int:
-    """Show the processes that are meant, or all. Returns exit status 1 where none answers."""
+    """Show the named processes, or all. Returns exit status 1 where none answers."""
     found = processes(url, given)
     hidden = unserved() if url is None else []
     if not found and not hidden:

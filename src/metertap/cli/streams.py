@@ -1,4 +1,4 @@
-"""The standard streams of a command, some of which may be closed, full, or read by nobody."""
+"""The standard streams of a command, which may be closed, full, or without a reader."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from metertap.cli.tables import complain
 
 
 def open_closed() -> None:
-    """Put the null device in the place of streams that whoever started the command has closed.
+    """Replace standard streams that were closed when the command started by the null device.
 
-    Otherwise the next file or socket would be one of them.
+    Otherwise the next file or socket would become one of them.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
@@ -23,10 +23,10 @@ def open_closed() -> None:
 def failed(command: str, error: OSError) -> int:
     """Say what could not be written, and return the exit status.
 
-    That the reader has gone is no failure: `metertap snapshot | head`.
+    A reader that has gone is no failure: `metertap snapshot | head`.
     """
     with suppress(OSError):
-        # What is still in the buffer cannot be written, and Python would complain at its end.
+        # What is still in the buffer cannot be written; Python would complain about it as it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):
         return 0

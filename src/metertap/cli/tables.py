@@ -24,16 +24,16 @@ def complain(command: str, problem: str) -> None:
 
 
 def write_json(document: object) -> None:
-    """Write JSON to stdout. Nothing in it is more than a printable character of ASCII."""
-    # JSON escapes every control character but this one.
+    """Write JSON to stdout, in printable ASCII characters only."""
+    # JSON escapes every other control character.
     sys.stdout.write(json.dumps(document, indent=2).replace("\x7f", "\\u007f") + "\n")
 
 
 def show(tables: Iterable[Table], width: int | None = None) -> None:
-    """Print tables to stdout, in lines of at most `width` characters where that is given."""
+    """Print tables to stdout, in lines of at most `width` characters if given."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal speaks UTF-8
-    # A pipe has no width: whoever reads it wants whole lines.
+        sys.stdout.reconfigure(errors="backslashreplace")  # some terminals do not use UTF-8
+    # A pipe has no width: its reader wants whole lines.
     if sys.stdout.isatty() and has_rich():
         from rich.console import Console
 
@@ -46,7 +46,7 @@ def show(tables: Iterable[Table], width: int | None = None) -> None:
 
 
 def to_rich(table: Table) -> Any:
-    """Return the table as one of rich."""
+    """Return the table as rich's own kind of table."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -76,7 +76,7 @@ def to_rich(table: Table) -> Any:
 
 
 def _least_width(table: Table) -> int:
-    """Return the width at which every number is on one line."""
+    """Return the width at which every number stays on one line."""
     return 2 * (len(table.headers) - 1) + sum(
         width if header in table.right else min(width, NARROWEST)
         for header, width in zip(table.headers, column_widths(table), strict=True)

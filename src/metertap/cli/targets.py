@@ -1,7 +1,7 @@
-"""`metertap targets [--out FILE]`: what a Prometheus on this machine is to scrape.
+"""`metertap targets [--out FILE]`: the endpoints that a Prometheus on this machine should scrape.
 
-It is the format of `file_sd_configs`, and of `http_sd_configs`: each endpoint answers with its own
-part at `/targets`.
+The format is that of `file_sd_configs` and of `http_sd_configs`: each endpoint answers with its
+own part at `/targets`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from metertap.runtime.running import Running
 _COMMAND = "targets"
 _SCHEME = "__scheme__"
 _WORKER = "__param_worker"
-"""The label by which a Prometheus asks for one worker."""
+"""The label that makes a Prometheus ask for one worker."""
 
 
 class Target(TypedDict):
-    """Addresses, and labels of what is scraped there."""
+    """Addresses to scrape, and the labels of their series."""
 
     targets: list[str]
     labels: dict[str, str]
@@ -36,7 +36,7 @@ class Target(TypedDict):
 def targets(out: str | None, given: Credentials) -> int:
     """Write the targets of every measured process of this user. Returns 1 where that fails.
 
-    A file is replaced as a whole, so that a Prometheus that watches it never reads half of it.
+    The file is replaced as a whole, so that a Prometheus that watches it never reads half of it.
     """
     found: list[Target] = []
     for process in running.running():
@@ -63,8 +63,8 @@ def targets(out: str | None, given: Credentials) -> int:
 def _of(process: Running, given: Credentials) -> list[Target]:
     """Ask a process for its targets, and refuse any address but its own.
 
-    Labels that begin with `__` tell a Prometheus where to ask, and what. For one that is no name it
-    refuses the whole file, and so the targets of all others.
+    Labels that begin with `__` tell a Prometheus what to ask, and where. For a malformed label name
+    it refuses the whole file, and with it the targets of all other processes.
     """
     url = process.prometheus_url or ""
     found = read(get(url, "/targets", for_registered(given, process)), list[Target])

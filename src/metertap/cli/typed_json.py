@@ -1,8 +1,8 @@
-"""JSON that another process wrote, checked against a declared type.
+"""JSON from another process, checked against a declared type.
 
-The process may be of an older or newer metertap, or a program that only happens to listen there.
-What has passed `read` has the types that its TypedDict declares, so that no command has to look
-again; keys that are not declared are let through.
+The process may run an older or newer metertap, or be some other program that listens there. What
+`read` has returned has the types that its TypedDict declares, so no command has to check again.
+Keys that are not declared are let through.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import types
 from typing import Any, Literal, TypedDict, TypeVar, Union, get_args, get_origin, get_type_hints
 
 _LARGEST = 2**53
-"""The largest number that every reader of JSON takes for the same one (RFC 8259)."""
+"""The largest number that every JSON reader takes for the same one (RFC 8259)."""
 Kind = TypeVar("Kind")
 
 
 class Malformed(ValueError):
-    """A text that is no document of the wanted kind; the message says where it is wrong."""
+    """A text that is no document of the wanted kind; the message names the place of the error."""
 
 
 def read(body: bytes, kind: type[Kind]) -> Kind:
@@ -66,7 +66,7 @@ def _check(value: Any, kind: Any, place: str) -> None:
 
 @functools.cache
 def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
-    """Return what a declared type is made of; of a TypedDict each field's name and type."""
+    """Return the parts of a declared type; for a TypedDict, each field's name and type."""
     if hasattr(kind, "__required_keys__"):
         return TypedDict, tuple(get_type_hints(kind).items())
     origin = get_origin(kind) or kind

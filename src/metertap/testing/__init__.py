@@ -1,1 +1,1 @@
-"""Performance assertions in tests: a plugin of pytest, loaded by those who use its fixture."""
+"""Performance assertions in tests: a pytest plugin, which does nothing until it is used."""

@@ -12,25 +12,25 @@ from metertap.tables.table import plain
 
 
 class NoData(AssertionError):
-    """A figure that does not exist: too few calls were made, or none under that name."""
+    """A figure that does not exist: there were too few calls, or none under that name."""
 
 
 class _OfTable:
-    """Mixin of figures that know the table that they stand in."""
+    """Mixin of figures that keep the table they belong to."""
 
     table = ""
 
     def explained(self, comparison: str) -> list[str]:
-        """Return the lines that pytest shows of a comparison that failed."""
+        """Return the lines that pytest shows when a comparison fails."""
         return [comparison, "", *self.table.splitlines()]
 
 
 class Figure(_OfTable, float):
-    """A number that knows the table that it stands in."""
+    """A number that keeps the table it belongs to."""
 
 
 class Counts(_OfTable, dict[str, int]):
-    """Numbers by name that know the table that they stand in."""
+    """Numbers by name that keep the table they belong to."""
 
 
 class Calls:
@@ -130,7 +130,7 @@ class Lookups:
 
     @property
     def misses(self) -> int:
-        """The number of lookups that did not."""
+        """The number of lookups that did not find their entry."""
         return 0 if self._cache is None else self._cache["misses"]
 
     @property

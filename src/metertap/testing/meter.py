@@ -1,4 +1,4 @@
-"""The meter of one test: what the fixture `metertap` is."""
+"""The meter of one test: the value of the fixture `metertap`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metertap.testing.figures import Calls, Lookups, text_of
 
 
 class Meter:
-    """Figures of the tools and caches that a test uses. Any thread and any task may ask."""
+    """Figures of the tools and caches that a test uses; safe in any thread or task."""
 
     KEPT = pytest.StashKey[Document]()
     """The place of a test's figures until the report is written."""
@@ -24,7 +24,7 @@ class Meter:
         return "<meter of this test>"
 
     def calls(self, tool: str) -> Calls:
-        """Return the calls of a tool so far; of one that was not called there are none."""
+        """Return the calls of a tool so far; a tool that was not called has none."""
         return Calls(tool, self.document())
 
     def cache(self, name: str) -> Lookups:
@@ -42,9 +42,9 @@ class Meter:
 
 @contextmanager
 def measured() -> Iterator[Meter]:
-    """Measure from nothing. A program that measures itself goes on, with its own settings.
+    """Measure from zero. A program that measures itself goes on, with its own settings.
 
-    Nothing is served or pushed for a test that begins the measuring.
+    If only the test measures, nothing is served or pushed.
     """
     held = None
     try:

@@ -1,7 +1,7 @@
-"""The plugin of pytest: the fixture `metertap`, `--metertap-report`, and failures with a table.
+"""The pytest plugin: the fixture `metertap`, `--metertap-report`, and failures with a table.
 
-pytest loads it in every run of an environment that has metertap, so it imports nothing before the
-fixture or the option is used.
+pytest loads it in every environment that has metertap, so it imports nothing until the fixture or
+the option is used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FIGURES = "metertap.testing.figures"
 
 @pytest.fixture
 def metertap(request: pytest.FixtureRequest) -> Iterator[Meter]:
-    """Measure tools and caches during one test, from nothing: `metertap.calls("search").p95`."""
+    """Measure tools and caches during one test, from zero: `metertap.calls("search").p95`."""
     from metertap.testing.meter import Meter, measured
 
     with measured() as meter:
@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Gather figures where a report is asked for; workers of xdist send theirs."""
+    """Collect figures if a report is wanted; workers of xdist send theirs."""
     file = config.getoption("--metertap-report")
     if file is not None:
         from metertap.testing.report import Report
@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
-    """Explain a comparison of a figure that failed, with the table that it is of."""
+    """Explain a failed comparison of a figure by the table it belongs to."""
     for figure in (left, right):
         if type(figure).__module__ == _FIGURES:
             explain = getattr(figure, "explained", None)

@@ -19,7 +19,7 @@ from metertap.text import printable
 
 
 class Report:
-    """Hooks that gather the figures of tests. A worker of xdist sends them with its reports."""
+    """Hooks that collect the figures of tests. A worker of xdist sends them with its reports."""
 
     def __init__(self, config: pytest.Config, file: str) -> None:
         self._is_worker = hasattr(config, "workerinput")
@@ -42,9 +42,9 @@ class Report:
             self._found[report.nodeid] = document
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the file, in the order of the tests' names: workers run them in any.
+        """Write the file in the order of the tests' names, since workers run them in any order.
 
-        If that fails, the run does, and pytest goes on with its own reports.
+        If that fails, the run fails, but pytest goes on with its own reports.
         """
         if self._is_worker:
             return

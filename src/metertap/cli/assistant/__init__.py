@@ -1,1 +1,1 @@
-"""`metertap mcp`: answers for an assistant, out of the documents of running processes."""
+"""`metertap mcp`: answers an assistant's questions from the documents of running processes."""

@@ -1,4 +1,4 @@
-"""Answers to an assistant's questions: short texts of bounded length, nothing but figures.
+"""Answers to an assistant's questions: short texts of bounded length, figures only.
 
 Names of tools and caches come from other programs, so they are escaped and cut off.
 """
@@ -26,11 +26,11 @@ _NOBODY = "No measured process of this user runs, or none has seen a tool or a c
 
 Found = tuple[Process, Document]
 Earlier = dict[tuple[str, int | None, str], tuple[int, int]]
-"""Calls and failed calls of each tool, by address, process and name, when they were asked for."""
+"""Calls and failed calls of each tool at the last question, by address, process and name."""
 
 
 def running_processes() -> str:
-    """Return which processes are measured and where each has its page, and which have none."""
+    """Return the measured processes: the page of each, or why it has none."""
     lines = [f"{_title(process)} {printable(process.url)}/" for process in processes(None)]
     lines += [
         f"{_cut(item.service)} pid {item.pid}: not shown, {printable(reason)}"
@@ -50,7 +50,7 @@ def slow_tools(process: str, limit: int) -> str:
 
 
 def failing_tools(process: str, limit: int) -> str:
-    """Return the tools that failed, those with the most failures first, and their errors."""
+    """Return the tools that failed, most failures first, with their errors."""
     return _of_each(
         process,
         lambda document: _with_tools(
@@ -61,12 +61,12 @@ def failing_tools(process: str, limit: int) -> str:
 
 
 def cache_rates(process: str, limit: int) -> str:
-    """Return the caches with the most lookups, how many of these hit, and whether that helps."""
+    """Return the caches with the most lookups: their hits, and whether the cache saves time."""
     return _of_each(process, lambda document: _with_caches(document, limit), nothing="no cache")
 
 
 def changes(process: str, earlier: Earlier) -> str:
-    """Return the calls since the question before, and keep the counts of now in `earlier`."""
+    """Return the calls since the previous question, and keep the present counts in `earlier`."""
     lines = []
     found, problems = _asked(process)
     for one, document in found:
@@ -75,7 +75,7 @@ def changes(process: str, earlier: Earlier) -> str:
             now = (tool["total_calls"], tool["failed_calls"])
             before = earlier.get(key, (0, 0))
             earlier[key] = now
-            if now[0] < before[0]:  # counting began anew
+            if now[0] < before[0]:  # the counts began again
                 before = (0, 0)
             calls, failed = now[0] - before[0], now[1] - before[1]
             if calls:
@@ -167,7 +167,7 @@ def _title(process: Process) -> str:
 
 
 def _bounded(lines: list[str]) -> str:
-    """Return an answer of at most `_MOST_CHARACTERS`, nothing in it that acts on a terminal."""
+    """Return an answer of at most `_MOST_CHARACTERS`, without control characters for a terminal."""
     whole = "\n".join(printable(line) for part in lines or [_NOBODY] for line in part.splitlines())
     if len(whole) <= _MOST_CHARACTERS:
         return whole

@@ -1,4 +1,4 @@
-"""The demo's comparison of four sources of the same figures: client, JSON, Prometheus, OTLP."""
+"""The demo's comparison of the same figures from four sources: client, JSON, Prometheus, OTLP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HISTOGRAM_COUNT = "gen_ai_execute_tool_duration_seconds_count"
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Numbers of calls by how they ended."""
+    """Numbers of calls by outcome."""
 
     ok: int
     failed: int
@@ -27,7 +27,7 @@ class Totals:
 
 
 def of_client(counts: dict[str, Counter[str]]) -> Totals:
-    """Return what the client counted."""
+    """Return the totals that the client counted."""
     sums: Counter[str] = Counter()
     for results in counts.values():
         sums.update(results)
@@ -35,7 +35,7 @@ def of_client(counts: dict[str, Counter[str]]) -> Totals:
 
 
 def of_document(document: Document) -> Totals:
-    """Return what the JSON document says."""
+    """Return the totals in the JSON document."""
     tools = document["tool_metrics"].values()
     return Totals(
         sum(tool["successful_calls"] for tool in tools),
@@ -46,7 +46,7 @@ def of_document(document: Document) -> Totals:
 
 
 def of_prometheus(text: str) -> Totals:
-    """Return what a scrape of Prometheus says."""
+    """Return the totals in a Prometheus scrape."""
     from prometheus_client.parser import text_string_to_metric_families
 
     sums: Counter[str] = Counter()
@@ -58,7 +58,7 @@ def of_prometheus(text: str) -> Totals:
 
 
 def of_otlp(outcomes: dict[str, Counter[str]]) -> Totals:
-    """Return what the collector received."""
+    """Return the totals that the collector received."""
     sums: Counter[str] = Counter()
     for counts in outcomes.values():
         sums.update(counts)

@@ -1,4 +1,4 @@
-"""The demo's client: calls the server over streamable HTTP and counts what it got."""
+"""The demo's client: it calls the server over streamable HTTP and counts the answers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DemoClient:
     """Client that calls the server at `url`, and counts its answers in `counts[tool][result]`."""
 
     def __init__(self, url: str, *, costs: bool = False) -> None:
-        """Use the tools of the server; with `costs`, those too that ask models."""
+        """Use the tools of the server; with `costs`, also those that ask models."""
         self._url = url
         self._costs = costs
         self.counts: dict[str, Counter[str]] = {}
@@ -49,14 +49,14 @@ class DemoClient:
         """Call tools until `end` is called; return when the last call has ended."""
         async with _connected(self._url) as session:
             await session.list_tools()
-            for kind in _MIX_OF_MODELS if self._costs else ():  # they are rare, and shown at once
+            for kind in _MIX_OF_MODELS if self._costs else ():  # rare, but to be seen at once
                 await self._counted(session, kind, kind)
             await asyncio.gather(*(self._work(session) for _ in range(_WORKERS)))
 
     async def _work(self, session: Any) -> None:
         mix = {**_MIX, **(_MIX_OF_MODELS if self._costs else {})}
         if parse_version(version("mcp")) < (1, 12):
-            del mix["report"]  # a server of that age falls over when a request is cancelled
+            del mix["report"]  # such an old server breaks when a request is cancelled
         names, weights = list(mix), list(mix.values())
         while not self._ending.is_set():
             kind = random.choices(names, weights)[0]
@@ -110,8 +110,8 @@ async def _give_up(session: Any, tool: str, arguments: dict[str, Any]) -> None:
     patience = _PATIENCE_SECONDS if mcp1_id is None else timedelta(seconds=_PATIENCE_SECONDS)
     try:
         await session.call_tool(tool, arguments, read_timeout_seconds=patience)
-    except Exception:  # the time limit, in each SDK version's own class
-        if mcp1_id is not None:  # mcp 1.x does not tell the server by itself
+    except Exception:  # the timeout, whose class depends on the SDK's version
+        if mcp1_id is not None:  # mcp 1.x does not tell the server itself
             types = import_module("mcp.types")
             params = types.CancelledNotificationParams(requestId=mcp1_id)
             note = types.CancelledNotification(method="notifications/cancelled", params=params)

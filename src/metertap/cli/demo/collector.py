@@ -19,7 +19,7 @@ class Collector:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # Points are cumulative, so that the last one of a series has its count.
+        # Points are cumulative: the last one of a series has its whole count.
         self._latest: dict[tuple[str, str, str], int] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -37,7 +37,7 @@ class Collector:
         self._server.server_close()
 
     def outcomes(self) -> dict[str, Counter[str]]:
-        """Return the numbers of calls by tool and outcome, as they arrived over OTLP."""
+        """Return the numbers of calls by tool and outcome that arrived over OTLP."""
         found: dict[str, Counter[str]] = {}
         with self._lock:
             for (tool, ended, _), count in self._latest.items():

@@ -1,4 +1,4 @@
-"""`metertap demo`: start the demo's server, drive it, show its figures live, and compare them."""
+"""`metertap demo`: start a server, call its tools, show the figures live, and compare them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def demo(
 ) -> int:
     """Run for `duration` seconds, or until Ctrl-C. Returns exit status 1 if figures disagree.
 
-    The file `history` gets what is measured, of the version `release` of the server.
+    Writes the measurements to the file `history`; `release` is the version of the server.
     """
     needed = ("mcp", "uvicorn", *(("genai_prices",) if costs else ()))
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
@@ -49,7 +49,7 @@ def demo(
             f"{install_command('demo')}\n"
         )
         return 1
-    if duration is not None and not duration > 0:  # nor NaN
+    if duration is not None and not duration > 0:  # and not NaN
         sys.stderr.write("metertap demo: --duration takes a number of seconds above 0\n")
         return 2
     if history is not None:
@@ -107,14 +107,14 @@ def _server(
         environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.endpoint
         environment["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf"
         environment["OTEL_METRIC_EXPORT_INTERVAL"] = "1000"
-    # The folder in which the demo is run is no part of it: nothing is imported from there.
+    # The working directory is not part of the demo: import nothing from it.
     environment["PYTHONSAFEPATH"] = "1"
-    server = subprocess.Popen(  # noqa: S603  # this Python, and modules of ours
+    server = subprocess.Popen(  # noqa: S603  # this Python, and our modules
         [
             *(*_METERTAP_RUN, sys.executable, "-m", "metertap.cli.demo.server"),
             *(str(port), release, *(["costs"] if costs else [])),
         ],
-        stdin=subprocess.PIPE,  # the server ends when this is closed, however the demo ends
+        stdin=subprocess.PIPE,  # closing it ends the server, however the demo ends
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
@@ -147,7 +147,7 @@ async def _drive(
     _show_addresses(url, addresses)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, client.end)
-    # The service may be named by OTEL_SERVICE_NAME.
+    # OTEL_SERVICE_NAME may give the service another name.
     process = registered(addresses)
     deadline = None if duration is None else time.monotonic() + duration
     with _live() as show_document:
@@ -175,7 +175,7 @@ async def _drive(
 
 
 async def _addresses(pid: int) -> running.Running:
-    """Return where the server's endpoints are, from what it registered when it bound them."""
+    """Return the addresses of the server's endpoints, which it registers when it binds them."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         for found in running.running():
@@ -215,7 +215,7 @@ async def _settled(process: Process) -> Document:
 
 @contextmanager
 def _live() -> Iterator[Any]:
-    """Yield a function that shows a document: in place on a terminal, else a line a second."""
+    """Yield a function that shows a document: in place on a terminal, else as a line a second."""
     if has_rich() and sys.stdout.isatty():
         from rich.console import Group
         from rich.live import Live

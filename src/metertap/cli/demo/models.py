@@ -1,6 +1,6 @@
-"""Tools of the demo's server that ask models: no model is asked, and what they use is made up.
+"""Tools of the demo's server that seem to ask models: no model is called, the usage is made up.
 
-They say what they used by `metertap.record_usage`, as a program does whose client nobody measures.
+They report their usage by `metertap.record_usage`, like a program whose client is not measured.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 import metertap
 
 _MOST_ANSWERS = 12
-"""Answers that the semantic cache holds: too few for the questions that come again."""
+"""The size of the semantic cache: too small for all the questions that are repeated."""
 
 
 def add_tools(tool: Callable[[Callable[..., Any]], Any]) -> None:
-    """Add a tool with a semantic cache, and one that often fails after it has paid."""
+    """Add a tool with a semantic cache, and a tool that often fails after it has used a model."""
     answers: OrderedDict[str, str] = OrderedDict()
     summaries = itertools.count()
     cache = metertap.cache_meter("answers")

@@ -1,8 +1,8 @@
-"""The demo's MCP server: an ordinary one, which `metertap demo` starts with `metertap run`.
+"""The demo's MCP server: an ordinary server, which `metertap demo` starts with `metertap run`.
 
 `python -m metertap.cli.demo.server [PORT [RELEASE [costs]]]` serves streamable HTTP on 127.0.0.1,
-on any free port unless one is given, and prints the address as its only line of output. It ends
-when its stdin is closed: whoever started it may be killed.
+at any free port unless one is given, and prints the address as its only line of output. It ends
+when its stdin is closed, and so also when its parent process is killed.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ import metertap
 
 HOST = "127.0.0.1"
 RELEASES = ("1.0", "2.0")
-"""Versions of the demo's server. In the second one `search` is slower, by mistake."""
+"""The versions of the demo's server; in the second, `search` is slower by mistake."""
 
 Tool = TypeVar("Tool", bound=Callable[..., Any])
 
 
 def make_server(release: str = RELEASES[0], costs: str = "") -> Any:
-    """Return a server with tools that are fast, slow, failing, cached, and too slow to wait for.
+    """Return a server with tools that are fast, slow, failing, cached, or slower than callers wait.
 
-    Where `costs` is not empty there are tools that ask models as well.
+    If `costs` is not empty, it also has tools that ask models.
     """
     server = _server_class()("demo-shop", log_level="CRITICAL")
     prices: dict[str, float] = {}

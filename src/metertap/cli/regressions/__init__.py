@@ -1,4 +1,4 @@
-"""`metertap regressions`: what became worse, by how much, since when and at which version."""
+"""`metertap regressions`: what became worse, by how much, since when and in which version."""
 
 from __future__ import annotations
 

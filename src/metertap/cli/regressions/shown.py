@@ -31,7 +31,7 @@ def as_table(found: Report) -> Table:
 
 
 def as_markdown(found: Report) -> str:
-    """Make the comment on a pull request."""
+    """Make the text of a comment on a pull request."""
     mark = ":x:" if found.worse else ":white_check_mark:" if found.compared else ":grey_question:"
     lines = [f"### {mark} metertap: {markdown(_title(found))}", ""]
     if found.findings:
@@ -113,7 +113,7 @@ def _summary(found: Report) -> str:
 
 
 def _definitions(item: DefinitionChange) -> str:
-    """Write by how much every session became heavier, and by which tools."""
+    """Say how much heavier the tool definitions became for every session, and by which tools."""
     more = tokens.of_definition(item.after) - tokens.of_definition(item.before)
     parts = [f"{printable(name, _NAME)} {size:+}" for name, size in item.by_tool[:_MOST_NAMED]]
     rest = len(item.by_tool) - len(parts)

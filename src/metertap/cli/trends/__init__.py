@@ -1,4 +1,4 @@
-"""`metertap trends`: what was measured over days, period by period."""
+"""`metertap trends`: a history over days, period by period."""
 
 from __future__ import annotations
 

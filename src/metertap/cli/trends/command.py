@@ -54,7 +54,7 @@ def _asked(options: argparse.Namespace, given: Credentials) -> Trends:
     if options.tool or options.cache:
         kinds = ("tool",) if options.tool else ("cache",)
     with closing(open_history(options.history, given)) as answers:
-        if options.since is None:  # a history that is young fills the picture
+        if options.since is None:  # a young history fills the picture
             seen = [version.first_seen for version in answers.versions(options.service)]
             since = max(since, min(seen, default=since))
         return trends(

@@ -1,4 +1,4 @@
-"""Trends as a picture, drawn by matplotlib (extra `plot`), which is imported for nothing else."""
+"""Trends as a picture, drawn by matplotlib (extra `plot`); no other module imports matplotlib."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metertap.text import printable
 
 _FORMATS = (".png", ".svg")
 _MOST = 8
-"""The most tools and caches with a colour of their own: the most used."""
+"""The most tools and caches that get a colour of their own: the most used ones."""
 
 
 class PlotError(Exception):
@@ -92,7 +92,7 @@ def _line(
     known = {each.start: value for each, value in zip(trend.slices, values, strict=True)}
     starts = found.starts()
     points = [float("nan") if (value := known.get(at)) is None else value for at in starts]
-    # A dollar sign in a name would begin a formula.
+    # A dollar sign in a name would begin a formula of matplotlib.
     label = label.replace("$", r"\$")
     middles = [_time(at + found.step / 2) for at in starts]
     axes.plot(middles, points, style, label=label, linewidth=1.3, marker=".", markersize=3)

@@ -70,7 +70,7 @@ def _of_calls(found: Trends, trends: Sequence[Trend], kind: Kind, periods: bool)
 
 
 def _percentile(of: Slice, which: Which) -> str:
-    """Return a percentile as `snapshot` shows it: none of one call, and marked for few calls."""
+    """Return a percentile as `snapshot` shows it: none for one call, and marked for few calls."""
     calls = 0 if of.latency is None else of.latency.count
     shown = Percentile(milliseconds(of, int(which[1:])), calls < FEWEST[which])
     return shown.text() if calls > 1 else text.NONE

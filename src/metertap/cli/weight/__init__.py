@@ -1,1 +1,1 @@
-"""`metertap weight`: what a server's tools weigh in a model's context, without running one."""
+"""`metertap weight`: how much context the definitions of a server's tools use. It runs no tool."""

@@ -43,7 +43,7 @@ def weight(
     excess = None if most is None else _excess(found, most)
     if excess is None:
         return 0
-    if form == "github":  # what a runner of GitHub's shows as an error of the job
+    if form == "github":  # GitHub shows this line as an error of the job
         sys.stderr.write(f"::error title=metertap weight::{excess}\n")
     else:
         complain(_COMMAND, excess)

@@ -33,22 +33,22 @@ class Http:
         self._received = 0
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send one message, and read what is answered."""
+        """Send one message, and read the answers to it."""
         self._messages += self._post("POST", json.dumps(message).encode(), message)
 
     def agree(self, version: str) -> None:
-        """Send that version of the protocol from now on, if it is one."""
+        """Send this protocol version from now on, if it is well-formed."""
         if _VERSION.fullmatch(version):
             self._protocol = version
 
     def receive(self) -> str:
-        """Return the next message: it came with the answer to the last one."""
+        """Return the next message of those that answered the last request."""
         if not self._messages:
             raise Unusable("it ends its answer without a result")
         return self._messages.popleft()
 
     def close(self) -> None:
-        """End the session; whether the server likes that does not matter."""
+        """End the session, whatever the server answers."""
         if self._session is not None:
             with suppress(Unusable):
                 self._post("DELETE", None, {})
@@ -115,7 +115,7 @@ class Http:
     def _read(
         self, response: http.client.HTTPResponse, wanted: int, is_stream: bool
     ) -> Iterator[str]:
-        """Yield each message of an answer, up to the one that was asked for."""
+        """Yield each message of an answer, up to the response to the request."""
         whole = bytearray()
         while part := response.read1(2**16):
             self._received += len(part)
@@ -131,7 +131,7 @@ class Http:
 
 
 def _whole_events(stream: bytearray) -> Iterator[str]:
-    """Take the events that are whole out of a stream, and yield the data of each that has any."""
+    """Take the complete events out of a stream, and yield the data of each that has any."""
     *events, stream[:] = stream.replace(b"\r\n", b"\n").split(b"\n\n")
     for event in events:
         data = [

@@ -20,7 +20,7 @@ class Limit(NamedTuple):
 
 
 def add_to(commands: Any) -> argparse.ArgumentParser:
-    """Add the command to those that there are, and return it."""
+    """Add the command to the others, and return its parser."""
     weight: argparse.ArgumentParser = commands.add_parser(
         "weight",
         help="show what the tools of an MCP server weigh in a model's context (extra mcp)",

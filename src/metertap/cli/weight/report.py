@@ -25,7 +25,7 @@ class Report:
     listing: Listing
     weighed: list[tuple[Tool, Tokens]]
     context: int
-    """Tokens that a model takes at once."""
+    """The size of the model's context window, in tokens."""
 
     @property
     def bytes(self) -> int:

@@ -1,7 +1,7 @@
-"""One session with an MCP server that only lists what it has, over any transport.
+"""One session with an MCP server that only lists its definitions, over any transport.
 
-It does not use the `mcp` package, because that returns objects, and the text that the server sent
-has to be measured.
+It does not use the `mcp` package: that returns objects, and what is measured is the text that the
+server sent.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Transport(Protocol):
         """Send one message."""
 
     def agree(self, version: str) -> None:
-        """Note the version of the protocol that the server wants."""
+        """Note the protocol version that the server wants."""
 
     def receive(self) -> str:
         """Wait for the next message, and return its text."""
@@ -56,7 +56,7 @@ class Deadline:
         return left
 
     def missed(self) -> Unusable:
-        """Return the error that is raised when it has passed."""
+        """Return the error to raise once the time is up."""
         return Unusable(f"it has not answered within {self.seconds:g} s")
 
 
@@ -65,7 +65,7 @@ class Tool(NamedTuple):
 
     name: str
     text: str
-    """Its definition, as it was sent."""
+    """The definition, as the server sent it."""
     size: Definition
 
 
@@ -80,10 +80,10 @@ class Listing(NamedTuple):
 
 
 def listing(transport: Transport) -> Listing:
-    """Ask a server for all that it lists. Raises Unusable."""
+    """Ask a server for everything that it lists. Raises Unusable."""
     try:
         return _listing(transport)
-    except RecursionError:  # each step that looks at an answer may be one level deeper
+    except RecursionError:  # each function that walks through an answer may recurse too deep
         raise Unusable("what it sends is nested too deeply") from None
 
 
@@ -116,7 +116,7 @@ def _introduction() -> dict[str, Any]:
 
 
 class _Talk:
-    """A client that sends one request after the other, and reads their answers."""
+    """A client that sends one request after another, and reads the answers."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -158,7 +158,7 @@ class _Talk:
 
 
 def _answer_to(request: dict[str, Any]) -> dict[str, Any]:
-    """Answer a request of the server: only a ping, since nothing else was offered."""
+    """Answer a request of the server: only a ping, since the client offers nothing else."""
     answer: dict[str, Any] = {"jsonrpc": "2.0", "id": request["id"]}
     if request["method"] == "ping":
         return {**answer, "result": {}}
@@ -200,7 +200,7 @@ def _listed(text: str, kind: str) -> Iterator[tuple[int, int]]:
 def _member(text: str, start: int, wanted: str) -> int | None:
     if text[start] != "{":
         return None
-    # Of equal names the last counts, as for parsers.
+    # The last of equal names counts, as in JSON parsers.
     places = {name: begins for name, begins, _ in members(text, start)}
     return places.get(wanted)
 

@@ -1,4 +1,4 @@
-"""A server that is started, used over its standard streams, and ended with all it started."""
+"""A server that is started, used over its standard streams, and ended with all its children."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from typing import Any
 from metertap.cli.weight.session import MOST_BYTES, Deadline, Unusable, shown
 
 _GRACE_SECONDS = 2.0
-"""The seconds that a server may take to end after its input has, and again after a SIGTERM."""
+"""How long a server may take to end after its input has, and again after a SIGTERM, in seconds."""
 _TAIL_BYTES = 4096
 
 
 @contextmanager
 def started(command: Sequence[str], deadline: Deadline) -> Iterator[Stdio]:
-    """Start a server, and end it and whatever it has started. Raises Unusable."""
-    # A file, not a pipe: a server that writes much to stderr is not held up by it.
+    """Start a server; at the end, end it and everything it has started. Raises Unusable."""
+    # A file, not a pipe: a server that writes much to stderr must not block.
     with tempfile.TemporaryFile() as log:
         try:
             process = subprocess.Popen(  # noqa: S603 - the command is what the user typed
@@ -69,7 +69,7 @@ class Stdio:
                 raise self._ended() from None
 
     def agree(self, version: str) -> None:
-        """Do nothing: pipes carry no headers that name a version."""
+        """Do nothing: there are no headers to name a version in."""
 
     def receive(self) -> str:
         """Wait for the next message."""
@@ -109,7 +109,7 @@ class Stdio:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a server with all that it began: close its input, then SIGTERM, then SIGKILL."""
+    """End a server with everything it started: close its input, then SIGTERM, then SIGKILL."""
     children = list(_descendants(process.pid))
     for stream in (process.stdin, process.stdout):
         assert stream is not None
@@ -118,13 +118,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if not _has_ended(process):
         _signal(process.pid, children, signal.SIGTERM)
         _has_ended(process)
-    # Before it is waited for, so that its number is nobody else's yet.
+    # Before the wait for it, after which another process could have its number.
     _signal(process.pid, children, signal.SIGKILL)
     process.wait()
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Wait a while for the end of a server, and leave its exit status to be read."""
+    """Wait a while for the end of a server, but leave its exit status to be read."""
     end = time.monotonic() + _GRACE_SECONDS
     while process.returncode is None and time.monotonic() < end:
         if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
@@ -136,7 +136,7 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
 def _signal(group: int, children: Sequence[int], number: int) -> None:
     with suppress(OSError):
         os.killpg(group, number)
-    for pid in children:  # those that have left the group
+    for pid in children:  # the children that have left the group
         if _descends_still(pid, group):
             with suppress(OSError):
                 os.kill(pid, number)
@@ -151,7 +151,7 @@ def _descends_still(pid: int, group: int) -> bool:
 
 def _descendants(pid: int) -> Iterator[int]:
     """Yield the processes that `pid` has started, and theirs in turn; only Linux shows them."""
-    waiting = [pid]  # a chain of them may be longer than functions may call each other
+    waiting = [pid]  # no recursion: the chain may be too deep for it
     while waiting:
         with suppress(OSError):
             for tasks in Path(f"/proc/{waiting.pop()}/task").iterdir():
