@@ -1,1 +1,1 @@
-"""Performance assertions in tests: a pytest plugin, which does nothing until it is used."""
+"""Performance assertions in tests: a pytest plugin, which measures nothing until it is used."""

@@ -19,7 +19,7 @@ _FIGURES = "metertap.testing.figures"
 
 @pytest.fixture
 def metertap(request: pytest.FixtureRequest) -> Iterator[Meter]:
-    """Measure tools and caches during one test, from zero: `metertap.calls("search").p95`."""
+    """Measure tools and caches during one test, from nothing: `metertap.calls("search").p95`."""
     from metertap.testing.meter import Meter, measured
 
     with measured() as meter:

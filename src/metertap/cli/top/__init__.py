@@ -1,4 +1,4 @@
-"""`metertap top [URL ...]`: the tools and caches of running processes, now, in a terminal."""
+"""`metertap top [URL ...]`: a live view of the tools and caches of running processes."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from metertap.cli.top.terminal import Terminal
 
 _GATHER_SECONDS = 0.1
-"""Answers of several processes that come within this time are drawn together."""
+"""How long the first new answer waits for others, so that the screen is drawn once for all."""
 _REDRAW_SECONDS = 1.1
-"""The screen is drawn at least this often, for it shows the time of day."""
+"""The longest time between two drawings; the screen shows the time of day."""
 
 
 def top(
     urls: Sequence[str], *, once: bool, as_json: bool, interval: float, given: Credentials = NONE
 ) -> int:
-    """Show processes live, or once where that is asked for or the terminal can do no more."""
+    """Show processes live, or once if that is wanted or the terminal cannot show a live view."""
     if not (once or as_json) and _can_be_live():
         if has_rich():
             return _live(urls, interval, given)
@@ -40,7 +40,7 @@ def top(
 
 
 def _can_be_live() -> bool:
-    """Return whether somebody can press keys, at a terminal that can move its cursor."""
+    """Return whether stdin and stdout are a terminal that can move its cursor and send keys."""
     return (
         sys.stdin.isatty()
         and sys.stdout.isatty()
@@ -50,8 +50,9 @@ def _can_be_live() -> bool:
 
 
 def _live(urls: Sequence[str], interval: float, given: Credentials) -> int:
-    """Show processes until `q`, Ctrl-C or the end of the terminal."""
-    # Not at the top of the file: without rich, the tables are shown once all the same.
+    """Show processes until `q` or Ctrl-C is pressed, or the terminal is closed."""
+    # These modules import rich. They are not imported above, because the tables can be shown once
+    # without it.
     from metertap.cli.top.poller import Poller
     from metertap.cli.top.screen import Screen
     from metertap.cli.top.table_state import View
@@ -69,7 +70,7 @@ def _live(urls: Sequence[str], interval: float, given: Credentials) -> int:
 
 
 def _run(terminal: Terminal, poller: Poller, screen: Screen, view: View, tick: float) -> None:
-    """Ask, draw, and act on keys, until the view or the terminal has ended."""
+    """Find processes, draw their answers and act on keys, until the view or terminal has ended."""
     due = discovered = float("-inf")
     while not (view.has_ended or terminal.has_ended):
         now = time.monotonic()

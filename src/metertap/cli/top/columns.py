@@ -1,4 +1,4 @@
-"""The rows and columns of the tables: what is in a cell, how rows are sorted, what is left out."""
+"""The rows and columns of the tables: the text of each cell, and the value that sorts its row."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from metertap.tables.percentiles import Which, percentile_of_sessions
 
 FAILED = "✕"
 _FEWEST_LOOKUPS = 20
-"""The fewest lookups of a hit rate that means something."""
+"""The fewest lookups for which a poor hit rate is marked; a rate of fewer says little."""
 _POOR_HIT_RATE = 50.0
 _POOR_SUCCESS_RATE = 90.0
 
 _ANEW_SECONDS = 30.0
-"""The seconds for which the screen says that a process began anew."""
+"""How long the screen says that a process was restarted or reset, in seconds."""
 
 Called = TypeVar("Called", Tool, Operation)
 Entry = TypeVar("Entry", bound=Tool | Operation | Cache)
-"""The subject of a row."""
+"""What a row shows: a tool, an MCP operation or a cache."""
 Value = float | str | None
 Written = Callable[[Any], str]
 
@@ -38,7 +38,7 @@ class Row(Generic[Entry]):
 
     process: str
     is_gone: bool
-    """Whether its process gives no answer: these are its last figures."""
+    """Whether its process does not answer, so that these are its last figures."""
     entry: Entry
     key: Key
     history: History
@@ -46,23 +46,23 @@ class Row(Generic[Entry]):
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[Entry]):
-    """One column, its text, and the value that rows are sorted by."""
+    """One column of a table: the text of its cells, and the value that it sorts rows by."""
 
     title: str
     key: str
-    """The key that sorts by it."""
+    """The key on the keyboard that sorts the table by this column."""
     rank: int
-    """Columns of a higher rank are left out first; one of rank 0 never is."""
+    """The order in which columns are left out of a narrow screen: the highest first, 0 never."""
     value: Callable[[Row[Entry]], Value]
     text: Callable[[Row[Entry]], str]
     style: Callable[[Entry], str] = lambda _entry: ""
     is_words: bool = False
     ascends: bool = False
-    """Whether the smallest comes first unless the order is reversed."""
+    """Whether the smallest value comes first, unless the user reverses the order."""
 
 
 def labels(listed: Sequence[Watched]) -> list[str]:
-    """Return what each process is called: its service, with its pid or port where two share it."""
+    """Return a label for each process: its service, and its pid or port if others share that."""
     names = Counter(watched.name for watched in listed)
 
     def label(watched: Watched) -> str:
@@ -102,7 +102,7 @@ def rows(listed: Sequence[Watched], now: float) -> Rows:
 
 
 def condition(watched: Watched, now: float) -> tuple[str, str, str]:
-    """Return how a process is doing: a sign, a style, and words."""
+    """Return the condition of a process: a sign, the style of its line, and a description."""
     if watched.is_silent(now):
         since = watched.silent_since()
         when = f"since {clock(since)} ({text.duration(now - since)})"
@@ -135,14 +135,14 @@ def condition(watched: Watched, now: float) -> tuple[str, str, str]:
 
 
 def clock(unix_seconds: float) -> str:
-    """Return the time of day here."""
+    """Return the local time of day, as HH:MM:SS."""
     return time.strftime("%H:%M:%S", time.localtime(unix_seconds))
 
 
 def _words(
     title: str, key: str, rank: int, words: Callable[[Row[Entry]], str | None]
 ) -> Column[Entry]:
-    """Make a column of words, sorted by the alphabet."""
+    """Make a column of words, which sorts its rows alphabetically without regard to case."""
 
     def value(row: Row[Entry]) -> Value:
         found = words(row)
@@ -156,7 +156,7 @@ def _words(
 def _figure(
     title: str, key: str, rank: int, name: str, written: Written = text.count, **more: Any
 ) -> Column[Entry]:
-    """Make a column of the figure that the document calls `name`."""
+    """Make a column of the figure that is under `name` in the document."""
 
     def value(row: Row[Entry]) -> Any:
         figures: Any = row.entry.figures
@@ -168,7 +168,7 @@ def _figure(
 def _now(
     title: str, key: str, rank: int, value: Callable[[Entry], float | None], written: Written
 ) -> Column[Entry]:
-    """Make a column of a figure that is of this moment: a process that is gone has none."""
+    """Make a column of a momentary figure, which is empty for a process that does not answer."""
 
     def at_present(row: Row[Entry]) -> float | None:
         return None if row.is_gone else value(row.entry)
@@ -212,13 +212,13 @@ def _success_style(called: Tool | Operation) -> str:
 
 
 def hits_style(hit_rate: float | None, lookups: int) -> str:
-    """Return the style of a hit rate, so that a poor one is seen."""
+    """Return the style of a hit rate: yellow if it is poor and of enough lookups."""
     is_poor = hit_rate is not None and hit_rate < _POOR_HIT_RATE
     return "yellow" if is_poor and lookups >= _FEWEST_LOOKUPS else ""
 
 
 def _called(title: str, own: Column[Called]) -> tuple[Column[Called], ...]:
-    """Make the columns of tools or operations, with one that only that table has."""
+    """Make the columns of tools or of operations; `own` is the one that only this table has."""
     return (
         _words(title, "n", 0, lambda row: row.entry.name),
         _now("calls/s", "c", 3, lambda called: called.calls_per_second, text.rate),

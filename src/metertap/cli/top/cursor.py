@@ -1,4 +1,4 @@
-"""The cursor in a table: which row is selected, whether it is unfolded, what is scrolled."""
+"""The cursor in a table: the selected row, whether its details are shown, and the scrolling."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 Key = tuple[str, int | None, str]
-"""The identity of a row wherever it stands: its process's address and id, and its own name."""
+"""The identity of a row at any position: its process's address and id, and its own name."""
 _MOVES = {"up": -1, "k": -1, "down": 1, "j": 1}
 _TURNS = {"page up": -1, "page down": 1}
 _ENDS = {"home", "g", "end", "G"}
@@ -14,25 +14,25 @@ _ENDS = {"home", "g", "end", "G"}
 
 @dataclass(slots=True)
 class Cursor:
-    """A cursor that follows the selected row, not its number: rows move with every look."""
+    """A cursor that follows the selected row, whose position may change with every answer."""
 
     order: Sequence[Key] = ()
     """The rows from top to bottom."""
     selected: Key | None = None
-    """The selected row; it stays selected under a filter that hides it, for it may come back."""
+    """The selected row. A filter that hides it does not deselect it, since it may come back."""
     is_unfolded: bool = False
-    """Whether details stand under the selected row."""
+    """Whether the details of the selected row are shown below it."""
     top: int = 0
-    """The number of the first row that is shown."""
+    """The position of the first row that is shown."""
     into: int = 0
-    """The lines of the details that are scrolled past."""
+    """The number of lines of the details that are scrolled past."""
     page: int = 1
-    """The lines that there is room for."""
+    """The number of lines that there is room for."""
     below: int = 0
-    """The lines that the details have."""
+    """The number of lines of the details."""
 
     def at(self) -> int | None:
-        """Return the number of the selected row; None where none is selected or it is not there."""
+        """Return the position of the selected row; None if none is selected or it is not listed."""
         if self.selected is None:
             return None
         try:
@@ -41,13 +41,13 @@ class Cursor:
             return None
 
     def is_open(self) -> bool:
-        """Return whether details are shown."""
+        """Return whether the details of a row are shown."""
         return self.is_unfolded and self.at() is not None
 
     def settle(self, page: int, below: int) -> None:
         """Scroll so that `page` lines show the selected row and its `below` lines of details.
 
-        Called before each drawing, since the room, the rows and the details may have changed.
+        It is called before each drawing, since the room, rows and details may have changed.
         """
         self.page = max(1, page)
         self.below = below if self.is_open() else 0
@@ -60,11 +60,11 @@ class Cursor:
             self.top = min(self.top, at)
 
     def to_start(self) -> None:
-        """Scroll to the first rows, or to those that end with the selected one."""
+        """Scroll to the top; `settle` scrolls down again if the selected row is further below."""
         self.top = 0
 
     def press(self, key: str) -> bool:
-        """Move, unfold or fold, and return whether the key is for that."""
+        """Move, unfold or fold, and return whether the key is one of those that do."""
         if key in _MOVES:
             self._move(_MOVES[key])
         elif key in _TURNS:
@@ -82,12 +82,12 @@ class Cursor:
         return True
 
     def fold(self) -> None:
-        """Hide the details."""
+        """Hide the details of the selected row."""
         self.is_unfolded = False
         self.into = self.below = 0
 
     def release(self) -> None:
-        """Select nothing, so that the top of the table is shown, whatever stands there."""
+        """Select no row, so that the top of the table stays in view when rows change places."""
         self.fold()
         self.selected = None
         self.top = 0
@@ -96,7 +96,7 @@ class Cursor:
         return max(0, self.below + 1 - self.page) if self.page > 1 else 0
 
     def _move(self, lines: int) -> None:
-        """Move through the details that there is no room for, then to the next row."""
+        """Scroll through details that are longer than the room, then move to the next row."""
         at = self.at()
         if at is None:
             self._begin()
@@ -108,10 +108,10 @@ class Cursor:
             self.into = into
 
     def _turn(self, pages: int) -> None:
-        """Turn a page: of the details where they are longer than that, else of the rows."""
+        """Turn a page of the details while they have more, else of the rows."""
         at = self.at()
         lines = pages * self.page
-        into = max(0, min(self.into + lines - pages, self._deepest()))  # the row itself stays
+        into = max(0, min(self.into + lines - pages, self._deepest()))  # the row takes one line
         if at is not None and into != self.into:
             self.into = into
             return
@@ -121,7 +121,7 @@ class Cursor:
 
     def _go(self, row: int) -> None:
         if self.at() is None:
-            self.top = max(0, row)  # as far down as there is a whole page
+            self.top = max(0, row)  # `settle` limits it to the last whole page
         else:
             self._select(row)
 
@@ -131,7 +131,7 @@ class Cursor:
         self.is_unfolded = True
 
     def _begin(self) -> None:
-        """Select the first row that is seen."""
+        """Select the first row on the screen."""
         self.fold()
         self._select(self.top)
 

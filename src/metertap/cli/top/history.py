@@ -1,4 +1,4 @@
-"""The last minutes of one process, and how they are drawn as a line of small bars."""
+"""The readings of the last minutes of one process, and their drawing as a line of small bars."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LEVELS = "▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """The last reading within one step of time: calls and p95 by tool."""
+    """The last reading within one step of time: calls and p95 in milliseconds, by tool."""
 
     step: int
     at: float
@@ -24,15 +24,15 @@ class _Frame:
 
 
 class History:
-    """The last reading within each step of time, by the process's own clock."""
+    """The last reading within each step of time, measured by the clock of the process."""
 
     def __init__(self, interval: float = 1.0) -> None:
-        # Two looks fall into each step, so that none of them stays empty.
+        # A step is at least two intervals long, so that a reading falls into every step.
         self.step_seconds = max(_STEP_SECONDS, 2 * interval)
         self._frames: deque[_Frame] = deque(maxlen=_STEPS + 1)
 
     def add(self, reading: Reading) -> None:
-        """Add one reading."""
+        """Add a reading, and forget those before a restart or reset of the process."""
         if reading.began_anew:
             self._frames.clear()
         step = int(reading.uptime_seconds // self.step_seconds)
@@ -51,24 +51,23 @@ class History:
 
     @property
     def seconds(self) -> float:
-        """The seconds from the first reading that is kept to the last."""
+        """The seconds between the first and the last reading that are kept."""
         return self._frames[-1].at - self._frames[0].at if self._frames else 0.0
 
     def calls_per_second(self, tool: str) -> list[float | None]:
-        """Return the rate in each step, the latest last; None in one without a reading."""
+        """Return the rate of calls in each step, latest last; None for a step without a reading."""
         rates: list[float | None] = []
         for before, frame in self._pairs():
             rate = None
             if before is not None and tool in frame.tools and frame.at > before.at:
-                calls, _ = before.tools.get(
-                    tool, (0, None)
-                )  # one that appeared meanwhile began at 0
+                # A tool that was not there before has begun at 0 calls since then.
+                calls, _ = before.tools.get(tool, (0, None))
                 change = frame.tools[tool][0] - calls
                 rate = change / (frame.at - before.at) if change >= 0 else None
             rates += [None] * self._missed(before, frame)
             rates.append(rate)
         while rates and rates[0] is None:
-            del rates[0]  # a rate needs two looks
+            del rates[0]  # a rate needs two readings
         return rates[-_STEPS:]
 
     def p95_latency_ms(self, tool: str) -> list[float | None]:
@@ -89,12 +88,12 @@ class History:
 
     @staticmethod
     def _missed(before: _Frame | None, frame: _Frame) -> int:
-        """Return the number of steps without a reading, as while the process hung."""
+        """Return the number of steps between them without a reading, as when the process hung."""
         return 0 if before is None else min(_STEPS, frame.step - before.step - 1)
 
 
 def bars(values: list[float | None]) -> str:
-    """Return a bar for each value: blank for None, the lowest for 0 alone, full for the highest."""
+    """Return a bar for each value: blank for None, the lowest only for 0, full for the highest."""
     most = max((value for value in values if value is not None), default=0.0)
 
     def bar(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Names of the keys that a terminal sends, from bytes that may come in parts."""
+"""Decoding of a terminal's input into names of keys; their bytes may arrive in parts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _CONTROLS = {
 
 
 class Keys:
-    """Turns bytes into names of keys; a character is its own name."""
+    """A decoder of bytes into names of keys; a printable character is its own name."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -44,11 +44,11 @@ class Keys:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether an escape sequence has begun: call `flush` if it does not go on."""
+        """Whether an escape sequence is incomplete; call `flush` if the rest does not arrive."""
         return bool(self._left)
 
     def feed(self, data: bytes) -> list[str]:
-        """Return the keys that are complete now, without those that are not known."""
+        """Return the keys that these bytes complete, without unknown ones."""
         text = self._left + self._decoder.decode(data)
         self._left = ""
         found: list[str] = []
@@ -69,6 +69,6 @@ class Keys:
         return [key for key in found if len(key) > 1 or (key.isprintable() and key)]
 
     def flush(self) -> list[str]:
-        """Return the escape key if an escape sequence has begun and does not go on."""
+        """Return the escape key if only its byte has arrived, and forget an incomplete sequence."""
         left, self._left = self._left, ""
         return ["escape"] if left == "\x1b" else []

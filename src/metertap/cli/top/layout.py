@@ -1,4 +1,4 @@
-"""Layout within the available room: columns, wrapped lines, signs."""
+"""Layout of columns and wrapped lines within a width, in signs that the terminal can show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metertap.text import printable
 Item = tuple[str, str]
 """A text and its style."""
 _ROOMY = 100
-"""The width from which there are two blanks between columns."""
+"""The least width of a screen that has two blanks between columns; a narrower one has one."""
 _LABEL = 12
 _BETWEEN = " · "
 _LEAST_FIRST = 17
@@ -24,11 +24,11 @@ _STAND_INS = str.maketrans(
     | {"←": "<", "→": ">", "↑": "^", "↓": "v", "“": '"', "”": '"', "│": "|", "’": "'"}
     | dict(zip("▁▂▃▄▅▆▇█", "_.,-~=+#", strict=True))
 )
-"""Replacements for signs that a terminal lacks; each is as wide as the sign."""
+"""Replacements for signs that a terminal cannot show, each as wide as the sign."""
 
 
 class Signs:
-    """The signs that can be shown in one encoding."""
+    """Conversion of text to signs that a terminal of the given encoding can show."""
 
     def __init__(self, encoding: str) -> None:
         try:
@@ -38,15 +38,15 @@ class Signs:
             self._has_all = False
 
     def plain(self, text: str) -> str:
-        """Return `text` in signs that can be shown."""
+        """Return `text`, with replacements for signs that cannot be shown."""
         return text if self._has_all else text.translate(_STAND_INS)
 
     def text(self, text: str, style: str = "") -> Text:
-        """Return one line of text in signs that can be shown."""
+        """Return one line of text for rich, with replacements for signs that cannot be shown."""
         return Text(self.plain(text), style=style, no_wrap=True, end="\n")
 
     def of(self, line: Text) -> Text:
-        """Change a line to signs that can be shown, and return it styled as it was."""
+        """Replace signs in a line that cannot be shown, and return the line with its styles."""
         if not self._has_all:
             line.plain = self.plain(line.plain)
         return line
@@ -62,7 +62,7 @@ class Signs:
 
 @dataclass(frozen=True, slots=True)
 class ColumnRequest:
-    """The width that a column asks for: its natural and its least width, and its rank."""
+    """The widths that a column asks for in cells, and the rank by which it is left out."""
 
     natural: int
     least: int
@@ -79,7 +79,7 @@ class ColumnLayout:
 
 
 def lay_out(requests: Sequence[ColumnRequest], width: int) -> ColumnLayout:
-    """Leave out columns of the highest rank until the rest fits, and share out what is left."""
+    """Leave out columns of the highest rank until the rest fits, then widen the narrowed ones."""
     gap = 2 if width >= _ROOMY else 1
     kept = list(range(len(requests)))
 
@@ -89,7 +89,7 @@ def lay_out(requests: Sequence[ColumnRequest], width: int) -> ColumnLayout:
     while least() > width:
         last = max(kept, key=lambda index: requests[index].rank)
         if requests[last].rank == 0:
-            break  # the terminal cuts off what is too much even so
+            break  # what still does not fit is cut off by the terminal
         kept.remove(last)
     widths = {index: requests[index].least for index in kept}
     spare = width - least()
@@ -104,9 +104,9 @@ def lay_out(requests: Sequence[ColumnRequest], width: int) -> ColumnLayout:
 
 
 def shortened(text: str, width: int, ellipsis: str = "…") -> str:
-    """Return `text` in `width` cells, without its middle where it is too long.
+    """Return `text` in at most `width` cells, with an ellipsis for the middle if it is too long.
 
-    Names that begin alike, or end alike, can still be told apart.
+    Names that differ only at the beginning or only at the end can still be told apart.
     """
     if cell_len(text) <= width:
         return text
@@ -127,7 +127,7 @@ def shortened(text: str, width: int, ellipsis: str = "…") -> str:
 
 
 def items(label: str, found: Iterable[Item], width: int) -> list[Text]:
-    """Lay out items beside a label, in as many lines as they need."""
+    """Lay out items to the right of a label, in as many lines as they need."""
     room = max(1, width - _LABEL)
     lines = [_labelled(label)]
     for text, style in found:
@@ -143,7 +143,7 @@ def items(label: str, found: Iterable[Item], width: int) -> list[Text]:
 
 
 def sentence(label: str, text: str, width: int) -> list[Text]:
-    """Lay out a sentence beside a label, in as many lines as it needs."""
+    """Lay out a sentence to the right of a label, in as many lines as it needs."""
     parts = textwrap.wrap(text, max(1, width - _LABEL)) or [""]
     return [_labelled("" if at else label).append(part) for at, part in enumerate(parts)]
 
@@ -151,7 +151,7 @@ def sentence(label: str, text: str, width: int) -> list[Text]:
 def grid(
     titles: Sequence[str], ranks: Sequence[int], rows: Sequence[Sequence[Item]], width: int
 ) -> list[Text]:
-    """Return names at the left and figures in columns; high ranks are left out first."""
+    """Lay out a table of names and figures; columns of high ranks are left out first."""
     cells = [[(title, "dim") for title in titles], *rows]
     cells = [[(printable(text), style) for text, style in row] for row in cells]
     requests = []

@@ -1,4 +1,4 @@
-"""The tables once, for scripts and for terminals that cannot move their cursor."""
+"""`metertap top --once`: the tables for scripts, and for terminals without a live view."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ _STEP_SECONDS = 0.02
 def show_once(
     urls: Sequence[str], interval: float, *, as_json: bool, given: Credentials = NONE
 ) -> int:
-    """Show two looks at each process, `interval` apart. Returns exit status 1 if none answers."""
+    """Ask each process twice, `interval` seconds apart, and show the figures and rates.
+
+    Returns exit status 1 if none answers.
+    """
     poller = Poller(urls, interval, given=given)
     poller.discover()
     _look_twice(poller, interval)
@@ -53,7 +56,7 @@ def show_once(
 
 
 def _look_twice(poller: Poller, interval: float) -> None:
-    """Wait until every process has answered twice, or has said why not."""
+    """Wait until every process has answered twice or cannot be asked, or until the time is up."""
     deadline = time.monotonic() + interval + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
         poller.take()
@@ -75,7 +78,7 @@ def _as_json(watched: Watched) -> dict[str, Any]:
 
 
 def _with_details(entry: Tool | Operation | Cache, more: dict[str, Any]) -> dict[str, Any]:
-    """Return the document's figures of an entry, and its rates, which take two documents."""
+    """Return the figures of an entry in the document, with the rates between two documents."""
     own = asdict(entry)
     figures = own.pop("figures")
     return {**own, **figures, **more, "details": {**figures, **more}}

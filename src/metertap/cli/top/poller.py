@@ -1,4 +1,4 @@
-"""Polling of processes for their documents, each in a thread: a slow one delays no other."""
+"""Polling of processes for their documents, each in its own thread: a slow one delays no other."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _MOST_GONE = 5
 _GONE_SECONDS = 600.0
 _DAYS_SECONDS = 60.0
 _SLOW_SECONDS = 2.0
-"""The time after which a missing answer is mentioned."""
+"""How long an answer may be overdue before the screen says so."""
 
 Told = Callable[[], None]
 
 
 class Asker(threading.Thread):
-    """Thread that asks one process again and again, the next time only after the answer."""
+    """A thread that asks one process at intervals, and never again before it has an answer."""
 
     def __init__(self, process: Process, interval: float, answer: Callable[[Answer], None]) -> None:
-        super().__init__(daemon=True)  # a process that hangs does not hold up the end
+        super().__init__(daemon=True)  # a process that hangs must not delay the end of the view
         self.interval = interval
         self._process = process
         self._answer = answer
@@ -44,12 +44,13 @@ class Asker(threading.Thread):
         """Ask until `end()`."""
         while not self._ended.is_set():
             self._answer(self._ask())
-            # All threads ask at the same time, so that the screen is drawn once for all.
+            # All threads ask at the same multiples of the interval, so that their answers arrive
+            # together and the screen is drawn once.
             wait = self.interval - time.monotonic() % self.interval
             self._ended.wait(wait if wait > self.interval / 4 else wait + self.interval)
 
     def end(self) -> None:
-        """Let the thread end, after an answer that is awaited."""
+        """Let the thread end once it has the answer that it may be waiting for."""
         self._ended.set()
 
     def _ask(self) -> Answer:
@@ -70,7 +71,7 @@ class Asker(threading.Thread):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The outcome of asking one process once."""
+    """The result of one request to one process: a reading, or the reason why there is none."""
 
     asker: Asker
     reading: Reading | None
@@ -79,7 +80,7 @@ class Answer:
 
 @dataclass(slots=True)
 class Watched:
-    """One process as it is known now. Times are Unix seconds of this machine."""
+    """The present knowledge of one process. Times are Unix seconds of this machine."""
 
     process: Process
     since: float
@@ -89,38 +90,38 @@ class Watched:
     began_anew: float | None = None
     problem: Unreachable | None = None
     gone: float | None = None
-    """When it was seen not to be registered any more."""
+    """The time at which the process was first found to be no longer registered."""
     asked: int = 0
     history: History = field(default_factory=History)
 
     @property
     def name(self) -> str:
-        """The name of its service, or its address before that is known."""
+        """The name of its service; its address until that is known."""
         if self.reading is not None and self.reading.service:
             return self.reading.service
         return self.process.name.removeprefix("http://")
 
     def is_gone(self) -> bool:
-        """Return whether it answered once, and has ended since."""
+        """Return whether the process has ended: it is no longer registered, or nothing listens."""
         return self.gone is not None or (
             self.problem is not None and self.problem.is_refused and self.answered is not None
         )
 
     def is_silent(self, now: float) -> bool:
-        """Return whether it gives no answer, or none yet."""
+        """Return whether the process has ended, failed to answer, or is late with an answer."""
         last = self.since if self.answered is None else self.answered
         late = now - last > _SLOW_SECONDS + (self.asker.interval if self.asker else 0)
         return self.is_gone() or self.problem is not None or late
 
     def silent_since(self) -> float:
-        """Return when it was last heard of."""
+        """Return the time of the process's end, else of its last answer, else of its discovery."""
         if self.gone is not None:
             return self.gone
         return self.since if self.answered is None else self.answered
 
 
 class Poller:
-    """Asks the processes at the given addresses, or every measured process of this user."""
+    """The threads that ask the given processes, or every measured process of this user."""
 
     def __init__(
         self,
@@ -136,7 +137,7 @@ class Poller:
         self._found: dict[tuple[str, int | None], Watched] = {}
         self._discovers = not urls
         self.problem: str | None = None
-        """Why running processes cannot be listed."""
+        """The reason why running processes cannot be listed, if they cannot."""
         self.unserved: list[tuple[Running, str]] = []
         """Measured processes that cannot be asked, each with the reason."""
         for url in urls:
@@ -144,7 +145,7 @@ class Poller:
                 self._watch(process)
 
     def discover(self) -> bool:
-        """Look for processes, unless they were given; return whether any came or went."""
+        """Look for processes that came or went; return whether any did. Given ones never change."""
         if not self._discovers:
             return False
         self.problem = running.problem()
@@ -171,7 +172,7 @@ class Poller:
         return changed
 
     def take(self) -> bool:
-        """Take in what has been answered; return whether anything was."""
+        """Take the answers that have arrived, and return whether there were any."""
         changed = False
         while True:
             try:
@@ -184,11 +185,11 @@ class Poller:
                     _take(watched, answer)
 
     def listed(self) -> list[Watched]:
-        """Return the processes in the order of their appearance, those that are gone last."""
+        """Return the processes in the order in which they appeared, with the ended ones last."""
         return sorted(self._found.values(), key=lambda watched: watched.gone is not None)
 
     def end(self) -> None:
-        """End every thread that asks."""
+        """Let every thread that asks a process end."""
         for watched in self._found.values():
             if watched.asker is not None:
                 watched.asker.end()

@@ -1,4 +1,4 @@
-"""A reading: the latest figures of a process, and their rates since the document before."""
+"""A reading: the figures in the latest document of a process, and rates since the one before."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from metertap.tables.sections import Costs, ToolWeight
 from metertap.tables.spending import Spending
 
 _RECENT_SECONDS = 60.0
-"""How long a tool that failed is marked."""
+"""How long a failed call marks its tool, in seconds."""
 _LEAST_SECONDS = 0.05
-"""Two documents that are closer say nothing about a rate."""
+"""The least time between two documents from which a rate is computed."""
 _ALARMING = ("firing", "pending")
 _Figures = documents.Tool | documents.Operation
 Figures = TypeVar("Figures", documents.Tool, documents.Operation)
@@ -25,7 +25,7 @@ _Key = str | tuple[str, str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class _Called(Generic[Figures]):
-    """The figures of a tool or an operation, and what only a comparison of two documents shows."""
+    """The figures of a tool or operation, and what only two documents together can show."""
 
     name: str
     figures: Figures
@@ -34,7 +34,7 @@ class _Called(Generic[Figures]):
 
     @property
     def uses(self) -> int:
-        """The calls since counting began."""
+        """The number of calls since counting began."""
         return self.figures["total_calls"]
 
 
@@ -52,7 +52,7 @@ class Tool(_Called[documents.Tool]):
 class Operation(_Called[documents.Operation]):
     """The MCP requests of one method and name, as one side of one process saw them.
 
-    Its name is the method, and the name of the tool, prompt or resource where it has one.
+    Its name is the method, followed by the name of the tool, prompt or resource if it has one.
     """
 
     __slots__ = ()
@@ -72,19 +72,19 @@ class Cache:
 
     @property
     def uses(self) -> int:
-        """Lookups since counting began."""
+        """The number of lookups since counting began."""
         return self.figures["total_requests"]
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One process at the time of its latest document."""
+    """The figures of one process, at the time of its latest document."""
 
     service: str
     version: str
     enabled: bool
     began_anew: bool
-    """Whether it is another process than before, or one that was reset."""
+    """Whether the process has been restarted or reset since the document before."""
     uptime_seconds: float
     calls_per_second: float | None
     active_calls: int
@@ -97,24 +97,24 @@ class Reading:
     sessions: tuple[documents.Session, ...] = ()
     """MCP sessions that have ended, by side."""
     alerts: tuple[documents.Alert, ...] = ()
-    """Those that fire, then those that may soon."""
+    """The alerts that fire, then those that are pending."""
     costs: Costs | None = None
-    """Costs of tools, if they ask models or have fees."""
+    """The costs of tools, if any calls models or has a fee."""
     spending: Spending | None = None
-    """What was spent on each of the last days, where a history is kept."""
+    """The spending on each of the last days, if the process keeps a history."""
     workers: str = ""
-    """How many workers the figures are of, where there are several, and who was not reached."""
+    """If there are several workers: how many the figures cover, and which were not reached."""
 
 
 class Readings:
-    """Makes a reading of each document of one process."""
+    """A converter of one process's successive documents into readings."""
 
     def __init__(self) -> None:
         self._before: Document | None = None
         self._failed_at: dict[_Key, float] = {}
 
     def of(self, document: Document) -> Reading:
-        """Return the reading of a document that comes after those given before."""
+        """Return the reading of a document, with rates since the document of the call before."""
         before = self._before
         began_anew = before is not None and _identity(before) != _identity(document)
         if before is None or began_anew:
@@ -175,8 +175,8 @@ class Readings:
         elapsed: float | None,
         uptime: float,
     ) -> tuple[float | None, bool]:
-        """Return calls a second, and whether something was seen to fail lately."""
-        # One that was not there before began at 0: it appeared meanwhile.
+        """Return the calls per second, and whether a call was seen to fail in the last minute."""
+        # A tool that the earlier document does not have has begun at 0 since then.
         earlier = None if before is None else before.get(key)
         failed_earlier = 0 if earlier is None else earlier["failed_calls"]
         if before is not None and figures["failed_calls"] > failed_earlier:
@@ -189,7 +189,7 @@ class Readings:
 
 
 def _called(document: Document) -> dict[_Key, _Figures]:
-    """Return everything that is called: tools by name, MCP operations by side, method and name."""
+    """Return all that has calls: tools by name, MCP operations by side, method and name."""
     found: dict[_Key, _Figures] = {}
     found.update(document["tool_metrics"])
     found.update((_key(operation), operation) for operation in document.get("operations", ()))
@@ -226,7 +226,7 @@ def _cache(
 
 
 def _rate(now: float, before: float, elapsed: float | None) -> float | None:
-    """Return the change per second; None without a time between, or if the count went back."""
+    """Return the change per second; None if no time has passed or the count has decreased."""
     return None if elapsed is None or now < before else (now - before) / elapsed
 
 

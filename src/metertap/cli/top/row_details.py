@@ -1,4 +1,4 @@
-"""The details under a selected row: the rest of a tool's figures, or of a cache's."""
+"""The details below a selected row: the figures of a tool, operation or cache without a column."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from metertap.tables.sections import ToolWeight
 _UNSUPPORTED = "unsupported"
 _LEAST_BARS = 8
 _BESIDE_BARS = 48
-"""The text beside the bars: their label, the highest of them, and the time of the first."""
+"""The width of the text beside the bars: their label, the highest value, and the time they span."""
 
 
 def of_tool(row: Row[Tool], width: int, now: float) -> list[Text]:
-    """Return outcomes, errors, latency with caches and without, and the last minutes."""
+    """Lay out a tool's outcomes, errors, latencies by cache hits, and its last minutes as bars."""
     name, tool = row.entry.name, row.entry.figures
     lines = items("outcomes", _outcomes(tool), width)
     lines += items("errors", _errors(tool), width)
@@ -34,7 +34,8 @@ def of_tool(row: Row[Tool], width: int, now: float) -> list[Text]:
         values = values[-max(_LEAST_BARS, width - _BESIDE_BARS) :]
         most = max((value for value in values if value is not None), default=None)
         if most is not None:
-            # The first step is seldom a whole one: no more is told than what was watched.
+            # The first step is usually incomplete, so the text names at most the time since the
+            # first reading.
             seconds = min(len(values) * history.step_seconds, history.seconds)
             about: list[Item] = [(bars(values), ""), (f"most {written(most).strip()}", "")]
             if seconds >= 1:
@@ -48,7 +49,7 @@ def of_tool(row: Row[Tool], width: int, now: float) -> list[Text]:
 
 
 def of_operation(row: Row[Operation], width: int, now: float) -> list[Text]:
-    """Return errors, and the latencies of all requests."""
+    """Lay out an operation's errors, and the latencies of all its requests."""
     operation = row.entry.figures
     lines = items("errors", _errors(operation), width)
     lifetime = [*_lifetime(operation, now), (f"seen by the {operation['side']}", "dim")]
@@ -56,7 +57,7 @@ def of_operation(row: Row[Operation], width: int, now: float) -> list[Text]:
 
 
 def of_cache(row: Row[Cache], width: int, _now: float) -> list[Text]:
-    """Return whose lookups hit, and how full the cache is."""
+    """Lay out a cache's lookups, entries and evictions, and the hit rate of each tool in it."""
     cache = row.entry.figures
     entries = text.NONE if row.is_gone else _shown(cache["entries"])
     facts: list[Item] = [

@@ -1,4 +1,4 @@
-"""The whole screen: a line for each process, its alerts, the tables, and what keys are for."""
+"""The whole screen: processes, alerts, costs, tables, and the keys that can be pressed."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from metertap.text import printable
 
 _LEAST_WORDS = 9
 _LEAST_LINES = 4
-"""With fewer lines for each, not all tables are shown at once."""
+"""The fewest lines of a table; if there are fewer for each, some tables are left out."""
 _LETTERS = 5
-"""Columns whose keys stand in one line of help."""
+"""The number of columns whose keys are listed in one line of help."""
 _KEYS = (
     ("q  Ctrl-C", "quit"),
     ("/", "filter by the name of a tool, cache or process; Enter keeps it"),
@@ -39,7 +39,7 @@ _KEYS = (
 
 
 class Screen:
-    """Draws the watched processes as the view asks for, in exactly the lines of the terminal."""
+    """The drawing of the watched processes in the view's state, as high as the terminal."""
 
     def __init__(self, poller: Poller, view: View, *, encoding: str = "utf-8") -> None:
         self._poller = poller
@@ -47,7 +47,7 @@ class Screen:
         self._signs = Signs(encoding)
 
     def draw(self, width: int, height: int, now: float) -> RenderableType:
-        """Return the screen at this moment."""
+        """Return what the screen shows at `now`, in Unix seconds."""
         listed = self._poller.listed()
         lines = [self._title(listed, width, now)]
         lines += self._processes(listed, width, max(1, height // 4), now)
@@ -98,7 +98,7 @@ class Screen:
         names = [printable(label) for label in labels(listed)]
         room = min(max(map(cell_len, names)), max(_LEAST_WORDS, width // 4))
         lines = []
-        # Processes that do not answer are shown however many others there are.
+        # Processes that do not answer come first, so that they are shown however many others run.
         order = sorted(zip(names, listed, strict=True), key=lambda item: not item[1].is_silent(now))
         shown = [item[1] for item in order[: most if len(order) <= most else max(1, most - 1)]]
         for name, watched in zip(names, listed, strict=True):
@@ -156,7 +156,7 @@ class Screen:
                     line.append(self._signs.plain(f"{printable(label)}  "), "bold")
                 line.append(self._signs.plain(printable(words, width)), "dim" if place else "")
                 found.append((place, self._signs.cut(line, width)))
-        # If there is no room for everything, there is for what each process spent.
+        # The first line of each process, which says what it spent, has precedence in little room.
         return [line for _, line in sorted(found, key=lambda item: item[0])[:most]]
 
     def _tables(
@@ -167,7 +167,7 @@ class Screen:
         names = [row.entry.name for row in view.tools.arrange(found.tools)]
         names += [row.entry.name for row in view.operations.arrange(found.operations)]
         names += [row.entry.name for row in view.caches.arrange(found.caches)]
-        # The tables have their figures under each other.
+        # All tables have first columns of the same width, so that their figures are aligned.
         widest = max((cell_len(printable(name)) for name in names), default=0)
         for state in view.tables:
             state.has_processes = len(listed) > 1
@@ -202,7 +202,7 @@ def _details(
 def _those_with_room(
     states: list[TableState[Any]], focused: TableState[Any], room: int
 ) -> list[TableState[Any]]:
-    """Leave out tables, the last one first and never the focused, until the rest have room."""
+    """Leave out tables until the rest have room: the last one first, and never the focused one."""
     kept = list(states)
     while len(kept) > 1 and room < _LEAST_LINES * len(kept):
         kept.remove([state for state in kept if state is not focused][-1])
@@ -210,7 +210,7 @@ def _those_with_room(
 
 
 def shares(needs: Sequence[int], room: int, focused: int) -> list[int]:
-    """Share out lines among tables; the focused one gets two thirds if not all have enough."""
+    """Divide lines among tables; the focused one gets two thirds if there are too few for all."""
     if sum(needs) <= room:
         return [*needs[:-1], room - sum(needs[:-1])]
     others = [at for at in range(len(needs)) if at != focused]
@@ -221,7 +221,7 @@ def shares(needs: Sequence[int], room: int, focused: int) -> list[int]:
 
 
 def _fair(needs: Sequence[int], room: int) -> list[int]:
-    """Share out lines evenly, but none to a table that needs no more."""
+    """Divide lines evenly, but give no table more than it needs."""
     given = [0] * len(needs)
     for served, at in enumerate(sorted(range(len(needs)), key=lambda at: needs[at])):
         given[at] = min(needs[at], room // (len(needs) - served))
@@ -230,7 +230,7 @@ def _fair(needs: Sequence[int], room: int) -> list[int]:
 
 
 def help(view: View, room: int, signs: Signs) -> list[Text]:
-    """Return what every key is for, in `room` lines."""
+    """Explain every key, in exactly `room` lines."""
     lines = [Text("")]
     for key, about in _KEYS:
         lines.append(signs.text(f"  {key:<10}", "bold").append(signs.plain(about), "not bold"))
@@ -249,7 +249,7 @@ def help(view: View, room: int, signs: Signs) -> list[Text]:
 
 
 def footer(view: View, width: int, signs: Signs) -> Text:
-    """Return the line of the keys that are of use now."""
+    """Return the last line of the screen: the keys that have an effect now."""
     if view.is_typing:
         line = signs.text("/", "bold").append(signs.plain(printable(view.filter)))
         line.append(" ", "reverse")

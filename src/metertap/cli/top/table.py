@@ -1,4 +1,4 @@
-"""Drawing of one table: a header, the rows that fit, the details of the selected one."""
+"""Drawing of one table: its header, the rows that fit, and the details of the selected row."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from metertap.text import printable
 _LEAST_NAME = 24
 _LEAST_WORDS = 9
 _LEAST_FIRST = 16
-"""The width of `tool 1–12 of 200`."""
+"""The least width of the first column, whose header may be `tool 1–12 of 200`."""
 _MOST_NAME = 60
 RULE = 2
-"""The rule left of details, and a blank."""
+"""The width of the vertical rule to the left of details, with a blank."""
 
 
 def table(
@@ -32,13 +32,13 @@ def table(
     has_focus: bool,
     signs: Signs,
 ) -> Iterable[RenderableType]:
-    """Yield a header and `room` lines."""
+    """Yield the header of a table and exactly `room` lines of rows and details."""
     if room < 0:
         return
     cursor = state.cursor
     cursor.settle(room, len(details))
     at = cursor.at()
-    # The selected row is the last one above its details.
+    # The details come between the selected row and the next one.
     split = len(state.shown) if at is None or not details else at + 1
     above = state.shown[cursor.top : min(split, cursor.top + room)]
     unfolded = details[cursor.into : cursor.into + max(0, room - len(above))]
@@ -63,7 +63,7 @@ def table(
 
 
 def _ruled(text: Text, *, hides_before: bool, hides_after: bool, signs: Signs) -> Text:
-    """Return a line of details, with an arrow where there are more that are not shown."""
+    """Return a line of details after a rule, which is an arrow if more lines are hidden there."""
     rule = "▲" if hides_before else "▼" if hides_after else "│"
     return signs.text(f"{rule} ", "cyan").append(signs.of(text))
 
@@ -76,7 +76,7 @@ def _empty(state: TableState[Entry], signs: Signs) -> Text:
 
 
 class _Columns(Generic[Entry]):
-    """The columns that there is room for, alike above the details and below them."""
+    """The columns that there is room for, with the same widths above and below the details."""
 
     def __init__(self, state: TableState[Entry], width: int, rows: int, signs: Signs) -> None:
         self._signs = signs
@@ -88,7 +88,7 @@ class _Columns(Generic[Entry]):
         for index, column in enumerate(columns):
             texts = (cell_len(printable(column.text(row))) for row in state.shown)
             natural = max((cell_len(titles[index]), *texts))
-            # A column never becomes narrower, or everything would move with each figure.
+            # A column never becomes narrower: otherwise the others would move with each answer.
             natural = state.widen(column.title, natural)
             if index == 0:
                 natural = max(natural, _LEAST_FIRST)
@@ -108,7 +108,7 @@ class _Columns(Generic[Entry]):
     def table(
         self, rows: Sequence[Row[Entry]], selected: Row[Entry] | None, *, header: str = ""
     ) -> Table:
-        """Return some of the rows, with a header where it has a style."""
+        """Return a table of these rows, with a header if `header`, its style, is not empty."""
         found = Table(box=None, padding=(0, self._layout.gap, 0, 0), pad_edge=False, expand=False)
         found.show_header = bool(header)
         found.header_style = header
@@ -119,7 +119,7 @@ class _Columns(Generic[Entry]):
                 justify="left" if self._columns[index].is_words else "right",
                 width=wide,
                 no_wrap=True,
-                overflow="crop",  # it was made to fit
+                overflow="crop",  # the text has been shortened to this width
             )
         for row in rows:
             cells = []
@@ -133,7 +133,7 @@ class _Columns(Generic[Entry]):
 
 
 def _extents(top: int, shown: int, filtered: int, total: int) -> list[str]:
-    """Return ways to say which rows are shown and of how many, the longest first."""
+    """Return texts, longest first, that say which rows are shown and how many there are."""
     if shown == filtered == total:
         return [f" {total}"]
     if shown == filtered:

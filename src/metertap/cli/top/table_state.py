@@ -1,4 +1,4 @@
-"""The user's choices in a table (sorting, filter, cursor), and the effect of each key."""
+"""The state of tables that the user changes (sorting, filter, cursor), and each key's effect."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ _LONGEST_FILTER = 100
 
 @dataclass(slots=True)
 class TableState(Generic[Entry]):
-    """One table as it is looked at: its rows sorted, its columns, the cursor in it."""
+    """The state of one table: its rows, columns, sorting, filter and cursor."""
 
     title: str
-    """The name of its rows: `tools`, `caches`."""
+    """The name of its rows: `tools`, `operations` or `caches`."""
     every_column: Sequence[Column[Entry]]
     sorted_by: str
     is_reversed: bool = False
     has_processes: bool = False
-    """Whether there is a column for the process, as there is with more than one."""
+    """Whether the table has a column for the process, because there are several."""
     rows: Sequence[Row[Entry]] = ()
-    """Every row that there is."""
+    """All rows, without the filter."""
     wanted: str = ""
-    """The text that a name must contain."""
+    """The filter: the text that the name of a row or of its process must contain."""
     shown: Sequence[Row[Entry]] = ()
     """The rows that the filter lets through, sorted."""
     cursor: Cursor = field(default_factory=Cursor)
     widest: dict[str, int] = field(default_factory=dict)
-    """The width of each column so far."""
+    """The largest width of each column so far, by its title."""
 
     def columns(self) -> list[Column[Entry]]:
-        """Return the columns that there can be, from left to right."""
+        """Return the columns from left to right, including those that there may be no room for."""
         return [
             column
             for column in self.every_column
@@ -44,7 +44,7 @@ class TableState(Generic[Entry]):
         ]
 
     def letters(self) -> list[tuple[str, str]]:
-        """Return the key and the title of each column."""
+        """Return the key that sorts by each column, and the column's title."""
         return [(column.key, column.title) for column in self.columns()]
 
     def sorting(self) -> Column[Entry]:
@@ -53,13 +53,13 @@ class TableState(Generic[Entry]):
         return next((column for column in columns if column.title == self.sorted_by), columns[0])
 
     def descends(self) -> bool:
-        """Return whether the largest comes first."""
+        """Return whether the largest value comes first."""
         return self.sorting().ascends == self.is_reversed
 
     def arrange(self, rows: Sequence[Row[Entry]]) -> Sequence[Row[Entry]]:
-        """Take new rows, and return those that the filter lets through, sorted.
+        """Replace the rows, and return those that the filter lets through, sorted.
 
-        Rows without data come last, and after them those of processes that are gone.
+        Rows without data come last, followed only by those of processes that do not answer.
         """
         wanted = self.wanted.casefold()
         self.rows = rows
@@ -78,18 +78,18 @@ class TableState(Generic[Entry]):
         return self.shown
 
     def search(self, wanted: str) -> None:
-        """Show only rows whose name has `wanted` in it."""
+        """Show only rows with `wanted` in their name or that of their process."""
         self.wanted = wanted
         self.widest.clear()
         self._from_start()
 
     def widen(self, title: str, width: int) -> int:
-        """Return the most that a column has ever needed, `width` among it."""
+        """Widen a column to `width` if it is narrower, and return its width."""
         found = self.widest[title] = max(width, self.widest.get(title, 0))
         return found
 
     def sort_by(self, column: Column[Entry]) -> None:
-        """Sort by a column; by the same one again, the other way round."""
+        """Sort by a column; if the table is sorted by it already, reverse the order."""
         if column.title == self.sorting().title:
             self.is_reversed = not self.is_reversed
         else:
@@ -97,7 +97,7 @@ class TableState(Generic[Entry]):
         self._from_start()
 
     def unfolded(self) -> Row[Entry] | None:
-        """Return the row whose details are shown."""
+        """Return the row whose details are shown, if any."""
         at = self.cursor.at()
         return self.shown[at] if self.cursor.is_unfolded and at is not None else None
 
@@ -116,7 +116,7 @@ class TableState(Generic[Entry]):
                     self.sort_by(column)
 
     def _from_start(self) -> None:
-        """Sort at once, so that a key that follows already moves in the new order."""
+        """Sort at once and scroll to the top, so that the next key acts on the new order."""
         self.cursor.to_start()
         self.arrange(self.rows)
 
@@ -135,13 +135,13 @@ def _caches() -> TableState[Cache]:
 
 @dataclass(slots=True)
 class View:
-    """The state of the whole screen that keys change."""
+    """The state of the whole screen, as keys have changed it."""
 
     tools: TableState[Tool] = field(default_factory=_tools)
     operations: TableState[Operation] = field(default_factory=_operations)
     caches: TableState[Cache] = field(default_factory=_caches)
     focus: str = "tools"
-    """The title of the table that was chosen last."""
+    """The title of the table that was last chosen by Tab."""
     filter: str = ""
     is_typing: bool = False
     shows_keys: bool = False
@@ -172,7 +172,7 @@ class View:
             self.focused().press(key)
 
     def with_rows(self) -> list[TableState[Any]]:
-        """Return the tables that are shown: that of tools always, others if they have rows."""
+        """Return the tables to show: always that of tools, the others if they have rows."""
         return [table for table in self.tables if table is self.tools or table.rows]
 
     def focused(self) -> TableState[Any]:
@@ -181,12 +181,12 @@ class View:
         return next((table for table in shown if table.title == self.focus), self.tools)
 
     def next_table(self, step: int = 1) -> TableState[Any]:
-        """Return the table that Tab goes to."""
+        """Return the table that Tab chooses next; with `step` -1, that of Shift-Tab."""
         shown = self.with_rows()
         return shown[(shown.index(self.focused()) + step) % len(shown)]
 
     def _step_back(self) -> None:
-        """Undo one thing: what is unfolded, the filter, the selection."""
+        """Undo the first of these that there is: shown details, the filter, the selection."""
         cursor = self.focused().cursor
         if cursor.is_open():
             cursor.fold()

@@ -1,6 +1,6 @@
-"""The terminal during the live view: keys without Enter, a screen of its own, signals as events.
+"""The terminal in the live view: keys without Enter, the alternate screen, signals as events.
 
-However the view ends, modes, screen, cursor and signal handlers are put back as they were.
+However the view ends, the modes, screen, cursor and signal handlers are restored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rich.live import Live
 from metertap.cli.top.keys import Keys
 
 _ESCAPE_SECONDS = 0.1
-"""How long the rest of an escape sequence may take, over ssh too."""
+"""How long the rest of an escape sequence may take to arrive, for instance over ssh."""
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGWINCH", "SIGCONT")
 _ENDS = {signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
 _IFLAG = 0
@@ -31,13 +31,13 @@ _LEAVE_SCREEN = b"\x1b[0m\x1b[?25h\x1b[?1049l"
 
 
 class Terminal:
-    """Context in which the live view has the terminal. `told` may be called from any thread."""
+    """A context in which the live view owns the terminal. Any thread may call `told`."""
 
     def __init__(self) -> None:
         self.has_ended = False
-        """Ctrl-C was pressed, or the terminal is gone."""
+        """Whether a signal such as Ctrl-C has ended the view, or the terminal has been closed."""
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")  # not every terminal speaks UTF-8
+            sys.stdout.reconfigure(errors="replace")  # some terminals do not use UTF-8
         self._console = Console(highlight=False, emoji=False, markup=False)
         self.encoding = self._console.encoding
         self._keys = Keys()
@@ -54,7 +54,7 @@ class Terminal:
     def __enter__(self) -> Terminal:
         for name in _SIGNALS:
             number = getattr(signal, name)
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has SIGHUP ignored
                 self._handlers[number] = signal.signal(number, self._note)
         self._wakeup = signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
         try:
@@ -72,19 +72,22 @@ class Terminal:
     ) -> None:
         self._leave()
         if self._ending is not None and error is None:
-            # The process ends by the signal, as whoever sent it expects.
+            # The process now ends by the signal, so that its parent sees the cause of its end.
             signal.signal(self._ending, signal.SIG_DFL)
             os.kill(os.getpid(), self._ending)
 
     def told(self) -> None:
-        """End the wait, because there is something new to show."""
+        """End the wait of `wait`, because there is something new to show."""
         try:
             self._wakes.send(b"\0")
         except OSError:
-            pass  # the buffer is full, so that the wait ends anyway; or the view has ended
+            pass  # the buffer is full, so the wait will end anyway, or the view has ended
 
     def size(self) -> tuple[int, int]:
-        """Return columns and lines, not from the environment, which does not follow a resize."""
+        """Return the present numbers of columns and lines.
+
+        COLUMNS and LINES in the environment are not read: they do not change with the window.
+        """
         try:
             columns, lines = os.get_terminal_size(sys.stdout.fileno())
         except OSError:
@@ -92,13 +95,13 @@ class Terminal:
         return columns or 80, lines or 24
 
     def show(self, screen: RenderableType, size: tuple[int, int]) -> None:
-        """Draw a screen in the place of the one before."""
+        """Draw a screen over the one before."""
         self._console.size = ConsoleDimensions(*size)
         if self._live is not None:
             self._live.update(screen, refresh=True)
 
     def wait(self, seconds: float) -> tuple[list[str], bool]:
-        """Return the keys pressed meanwhile, and whether to draw the screen again at once."""
+        """Wait at most `seconds`; return the keys pressed, and whether a signal needs a redraw."""
         deadline = time.monotonic() + seconds
         if self._keys.is_waiting:
             seconds = min(seconds, _ESCAPE_SECONDS)
@@ -118,7 +121,7 @@ class Terminal:
             data = os.read(self._input, 4096)
         except OSError:
             data = b""
-        if not data:  # hung up
+        if not data:  # the terminal has been closed
             self.has_ended = True
         return self._keys.feed(data)
 
@@ -150,7 +153,7 @@ class Terminal:
         self._give_back()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
-        # The process stops here, and goes on here when it is continued.
+        # The process stops here until the shell continues it, and goes on with the next line.
         signal.signal(signal.SIGTSTP, self._note)
         self._take()
 
@@ -175,7 +178,7 @@ class Terminal:
         try:
             if live is not None:
                 live.stop()
-        except Exception:  # its buffer still holds what could not be written
+        except Exception:  # what it could not write is still in its buffer, so write around that
             os.write(sys.stdout.fileno(), _LEAVE_SCREEN)
         finally:
             termios.tcsetattr(self._input, termios.TCSADRAIN, self._before)
@@ -184,7 +187,7 @@ class Terminal:
         try:
             self._give_back()
         except (OSError, termios.error):
-            pass  # the terminal is gone, and with it what would be put back
+            pass  # the terminal is closed, and with it the modes that would be restored
         finally:
             signal.set_wakeup_fd(self._wakeup)
             for number, handler in self._handlers.items():

@@ -34,6 +34,6 @@ def _utc(unix_seconds: float) -> str:
 
 
 def _field(text: str) -> str:
-    """Return a name that no terminal executes and no spreadsheet takes for a formula."""
+    """Return a name without control characters, which no spreadsheet takes for a formula."""
     shown = printable(text)
     return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
