@@ -1,4 +1,4 @@
-"""An application with an OpenTelemetry provider of its own: metertap joins it, replaces nothing."""
+"""An application with its own OpenTelemetry provider, which metertap uses and does not replace."""
 
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider

@@ -1,6 +1,6 @@
-"""An MCP server, measured by one line. Works on mcp 2.x.
+"""An MCP server for mcp 2.x, measured by one added line.
 
-The same server without the line is measured by `metertap run -- python mcp_server.py`.
+Without that line, `metertap run -- python mcp_server.py` measures it.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""A program written against a performance metrics collector of its own, moved by one line.
+"""A program that had a metrics collector of its own, and now uses metertap's by a changed import.
 
-Before, that line read `from shop.performance_metrics import PerformanceMetricsCollector`. What
-follows it is as it was.
+The import was `from shop.performance_metrics import PerformanceMetricsCollector`. The code after it
+is unchanged.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""A program that is measured where metertap is installed, and runs as well where it is not."""
+"""A program that is measured if metertap is installed, and also runs without it."""
 
 import time
 from typing import Any
@@ -8,7 +8,7 @@ try:
 except ImportError:
 
     def _nothing(*_args: Any, **_kwargs: Any) -> None:
-        """Stands in for what records."""
+        """Replace the functions that record, and do nothing."""
 
     record_tool_call = record_cache_hit = record_cache_miss = _nothing
 

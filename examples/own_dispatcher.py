@@ -1,4 +1,4 @@
-"""A dispatcher that no instrumentor knows, such as a WebSocket loop, measured by hand."""
+"""A dispatcher that metertap does not know, such as a WebSocket loop, measured by calls to it."""
 
 import metertap
 
@@ -25,7 +25,7 @@ HANDLERS = {"ask": ask, "reverse": lambda text: text[::-1]}
 
 
 def dispatch(message: dict[str, str]) -> str:
-    with metertap.measure_tool(message["tool"]):  # a block: one call of the tool it names
+    with metertap.measure_tool(message["tool"]):  # measures the block as one call of this tool
         return HANDLERS[message["tool"]](message["text"])
 
 
@@ -33,7 +33,7 @@ for text in ("why", "how", "why", "why"):
     dispatch({"tool": "ask", "text": text})
 dispatch({"tool": "reverse", "text": "tap"})
 shout("done")
-metertap.record_tool_call("nightly_import", success=True, latency_ms=5210.5)  # timed elsewhere
+metertap.record_tool_call("nightly_import", success=True, latency_ms=5210.5)  # timed by the program
 
 document = tap.snapshot()
 for name, figures in document["tool_metrics"].items():

@@ -1,4 +1,4 @@
-"""A cache of files: what is too large is refused, the least recently used make room."""
+"""A cache of files, which refuses those that are too large and evicts the least recently used."""
 
 from collections import OrderedDict
 from hashlib import sha256
@@ -19,7 +19,7 @@ class FileCache:
         return self._path(key).read_bytes()
 
     def put(self, key: str, content: bytes) -> bool:
-        """Keep `content`; False if it is too large for that."""
+        """Keep `content` under `key`; return False if it is too large."""
         if len(content) > self.max_file_bytes:
             return False
         self._path(key).write_bytes(content)

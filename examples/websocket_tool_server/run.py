@@ -1,6 +1,6 @@
-"""Starts the server, measured, and the client that checks what was measured.
+"""Starts the server under `metertap run`, and the client that checks its metrics.
 
-Both on free ports of loopback. The exit status is the client's.
+Both use free ports of 127.0.0.1. The exit status is that of the client.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""Serves the tools on a free port of loopback, and prints its URL.
+"""Serves the tools on a free port of 127.0.0.1, and prints its URL.
 
-There is no line of metrics code here, nor in what is imported:
+Neither this file nor those that it imports have any metrics code. To measure them:
 
     METERTAP_CONFIG=metertap.toml metertap run -- python server.py
 """

@@ -1,8 +1,8 @@
 """A WebSocket server that runs tools by name.
 
 A request is `{"tool": "add", "arguments": {"a": 1, "b": 2}}`. Its reply has a `result`, or an
-`error` that is the class of the exception. Connections are served at the same time, the requests of
-one connection in their order.
+`error` that is the class of the exception. Connections are served concurrently, and the requests
+of each connection one after the other.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class BadArguments(ValueError):
 class ToolServer:
     def __init__(self, tools: Mapping[str, Tool], time_limits: Mapping[str, float]) -> None:
         self.tools = tools
-        self.time_limits = time_limits  # in seconds, of the tools that have one
+        self.time_limits = time_limits  # in seconds, by tool; other tools have no limit
 
     async def dispatch(self, tool_name: str, arguments: dict[str, Any]) -> Any:
         tool = self.tools.get(tool_name)

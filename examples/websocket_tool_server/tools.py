@@ -12,7 +12,7 @@ RATES = {"EUR": 1.0, "NOK": 11.6}
 
 class Tools:
     def __init__(self, files: FileCache, answers: Any = None) -> None:
-        """`answers` is a `SemanticCache`; without one there is no tool `ask`."""
+        """Make the tools; `answers` is a `SemanticCache`, without which there is no tool `ask`."""
         self._files = files
         self._answers = answers
         self._one_question_at_a_time = asyncio.Lock()
@@ -58,24 +58,24 @@ class Tools:
             return {"answer": answer, "cached": False}
 
     async def exchange(self, amount: float, currency: str) -> dict[str, Any]:
-        """Says itself that it failed: the result has an `error`."""
+        """Convert an amount of euros; a failure is reported as an `error` in the result."""
         if currency not in RATES:
             return {"error": f"there is no rate for {currency}"}
         return {"amount": amount * RATES[currency]}
 
     async def forecast(self) -> str:
-        """Fails every third time."""
+        """Forecast the weather; every third call fails."""
         if next(self._forecasts) % 3 == 0:
             raise ConnectionError("the station does not answer")
         return "rain"
 
     async def search_archive(self, words: str) -> str:
-        """Takes longer than anybody waits."""
+        """Search for an hour, which is longer than the server's time limit."""
         await asyncio.sleep(3600)
         return words
 
     async def news(self) -> str:
-        """Takes until something is published."""
+        """Wait until something is published, and return it."""
         reader = asyncio.get_running_loop().create_future()
         self._readers.append(reader)
         return await reader

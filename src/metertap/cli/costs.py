@@ -19,7 +19,7 @@ _NONE_SEEN = (
 
 
 def costs(url: str | None, *, as_json: bool, given: Credentials = NONE) -> int:
-    """Show one process, or all of this user. Returns exit status 1 where none has any costs."""
+    """Show the costs of one process, or of all of this user. Returns exit status 1 without any."""
     found = processes(url, given)
     if not found:
         complain(_COMMAND, running.problem() or "no measured process of this user can be asked")

@@ -18,7 +18,7 @@ from metertap.tables import spending as tables
 
 
 def costs_of_history(options: argparse.Namespace, given: Credentials) -> int:
-    """Show the days of a history. Returns exit status 1 where nothing was spent on models."""
+    """Show the costs of each day in a history. Returns exit status 1 if there were none."""
     until = time.time()
     since = until - COSTS_DAYS * DAY if options.since is None else options.since
     try:

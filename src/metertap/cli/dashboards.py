@@ -9,7 +9,7 @@ from metertap.replacing import replace
 
 
 def dashboards(*, out: str, prometheus: str) -> int:
-    """Write DIR/provisioning. Returns exit status 1 where that cannot be done."""
+    """Write the dashboards to DIR/provisioning. Returns exit status 1 if that cannot be done."""
     from metertap_exporters import grafana
 
     folder = Path(out) / "provisioning"

@@ -25,9 +25,9 @@ _REST = "metertap doctor --all shows the settings, readers and patches, too."
 def doctor(
     url: str | None, *, as_json: bool, everything: bool = False, given: Credentials = NONE
 ) -> int:
-    """Ask one process, or check this environment and every running process.
+    """Show the problems of one process, or of this environment and every running process.
 
-    Returns exit status 1 where something that should be measured is not.
+    Returns exit status 1 if something that should be measured is not.
     """
     reports: list[tuple[str, Report]] = []
     if url is None:

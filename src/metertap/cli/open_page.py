@@ -14,7 +14,7 @@ _COMMAND = "open"
 
 
 def open_page(url: str | None) -> int:
-    """Open the page of one process. Returns exit status 1 for none, or several services.
+    """Open the live page of a process. Returns exit status 1 if none runs, or several services do.
 
     Of several processes of one service, such as workers, the oldest is taken.
     """

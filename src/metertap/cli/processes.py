@@ -1,4 +1,4 @@
-"""The processes that a command asks, and what they answer."""
+"""The running processes that a command can ask, and requests for their documents."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _MOST_AT_ONCE = 20
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process that can be asked: its address, and what it registered as."""
+    """One process that can be asked: its address, and the name and id that it registered."""
 
     url: str
     name: str
     pid: int | None = None
     instance_id: str | None = None
-    """The instance that its documents must be of, where it registered one."""
+    """The instance id that its documents must have, if it registered one."""
     credentials: Credentials = NONE
-    """The credentials to send to it, and those by which it is recognised."""
+    """The credentials to send to it, and the certificate by which it is recognised."""
     query: str = ""
-    """`?worker=PID`, where one of several workers is wanted alone."""
+    """`?worker=PID`, if only one of several workers is wanted."""
 
 
 def processes(which: str | None, given: Credentials = NONE) -> list[Process]:
@@ -139,17 +139,17 @@ def asked(
 
 
 def document_of(process: Process) -> Document:
-    """Ask a process for its metrics. Raises Unreachable where it does not give them."""
+    """Ask a process for its metrics document. Raises Unreachable if it returns none."""
     return _ask(process, f"/metrics{process.query}", Document)
 
 
 def report_of(process: Process) -> Report:
-    """Ask a process what is measured and what is not. Raises Unreachable."""
+    """Ask a process for its report of what is measured and what is not. Raises Unreachable."""
     return _ask(process, "/doctor", Report)
 
 
 def spending_of(process: Process) -> Spending:
-    """Ask a process what it spent on each of the last days. Raises Unreachable without history."""
+    """Ask a process for its costs on each of the last days. Raises Unreachable without history."""
     try:
         return read(get(process.url, "/costs.json", process.credentials), Spending)
     except Malformed as error:

@@ -27,7 +27,7 @@ Row = tuple[str, str]
 def tables(
     name: str, report: Report, wrong: list[Row], everything: bool, about: str = ""
 ) -> Iterator[Table]:
-    """Return a report as tables: what is `wrong` first, and with `everything` the rest."""
+    """Return a report as tables: the problems `wrong` first, with `everything` also the details."""
     title = f"{name}: metertap {report['version']}, Python {report['python']}"
     first = Table(title, ("", ""), [*wrong])
     first.styles = {row: "red" for row, (label, _) in enumerate(wrong) if label}
@@ -138,7 +138,7 @@ def _measured(item: LibraryReport) -> str:
 
 
 def _rest(report: Report) -> list[Row]:
-    """Return where records go, and the settings that are not the default."""
+    """Return the destinations of records, and the settings that differ from their defaults."""
     rows: list[Row] = []
     if report["provider"]:
         rows.append(("provider", report["provider"]))

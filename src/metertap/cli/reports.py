@@ -126,7 +126,7 @@ class AlertsReport(TypedDict):
 
 
 class HistoryReport(TypedDict):
-    """The file of the history, and the last time that it was written."""
+    """The file of the history, and the time at which it was last written."""
 
     file: str
     last_write: float | None

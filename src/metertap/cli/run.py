@@ -64,7 +64,7 @@ def run(program: Sequence[str], *, children: bool = False) -> int:
         return subprocess.call(  # noqa: S603  # the user's own command
             [path, *command[1:]], env=environment
         )
-    signal = __import__("_signal")  # what `signal` stands on, without its enumerations
+    signal = __import__("_signal")  # the core of `signal`, which makes no enumerations
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
         # Python ignores these signals, and an ignored signal stays ignored in the next program.
         signal.signal(ignored, signal.SIG_DFL)
@@ -155,7 +155,7 @@ def _is_python(path: str) -> bool:
 
 
 def _interpreter_line(path: str) -> list[str]:
-    """Return the command in a script's first line, or in its second if a shell starts Python."""
+    """Return the command in a script's first line, or in its second if a shell executes that."""
     try:
         with open(path, "rb") as script:
             first, second = script.readline(4096), script.readline(4096)
@@ -176,7 +176,7 @@ def _words(line: str) -> list[str]:
 
 
 def _ignores_environment(arguments: Sequence[str]) -> bool:
-    """Return whether a Python with these arguments ignores PYTHONPATH or looks for no hooks."""
+    """Return whether a Python with these arguments ignores PYTHONPATH or imports no `site`."""
     remaining = iter(arguments)
     for argument in remaining:
         if argument[:1] != "-" or not argument[1:2].isalnum():

@@ -37,9 +37,10 @@ _BUSY_SECONDS = 5.0
 def demo(
     *, duration: float | None, port: int, history: str | None, release: str, costs: bool = False
 ) -> int:
-    """Run for `duration` seconds, or until Ctrl-C. Returns exit status 1 if figures disagree.
+    """Run the demo for `duration` seconds or until Ctrl-C, and compare the figures at its end.
 
-    Writes the measurements to the file `history`; `release` is the version of the server.
+    Returns exit status 1 if they disagree. `history` is a file for the measurements, `release`
+    the version of the server.
     """
     needed = ("mcp", "uvicorn", *(("genai_prices",) if costs else ()))
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
@@ -203,7 +204,7 @@ def _document(process: Process) -> Document:
 
 
 async def _settled(process: Process) -> Document:
-    """Return the document once the server has noticed the last cancelled call."""
+    """Wait until the server has noticed the last cancelled call, and return its document."""
     deadline = time.monotonic() + _SETTLE_SECONDS
     while True:
         document = await asyncio.to_thread(_document, process)

@@ -106,7 +106,7 @@ def main() -> None:
 
     threading.Thread(target=_end_with_stdin, daemon=True).start()
 
-    # Tools fail on purpose, and their tracebacks would fill the terminal.
+    # Some tools fail on purpose, and their tracebacks would fill the terminal.
     logging.getLogger("mcp").setLevel(logging.CRITICAL)
     server = make_server(*sys.argv[2:])
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 0

@@ -28,7 +28,10 @@ def weight(
     timeout: float,
     given: Credentials,
 ) -> int:
-    """Show the weights of a server's tools. Returns 1 above `most`, 2 if they are unknown."""
+    """Show the sizes of a server's tool definitions, with their tokens.
+
+    Returns exit status 1 if they exceed `most`, and 2 if the server could not be asked.
+    """
     try:
         found = report(_listing(server, url, timeout, given), context)
     except Unusable as problem:

@@ -12,7 +12,7 @@ _LIMIT = re.compile(r"(\d+)(tokens|bytes)?", re.ASCII)
 
 
 class Limit(NamedTuple):
-    """The most that all definitions together may weigh."""
+    """The most tokens or bytes that all definitions together may have."""
 
     most: int
     unit: str

@@ -20,7 +20,7 @@ _WHOLE = "all tools"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A server's tools, the heaviest first, each with its tokens."""
+    """A server's tools and the tokens of each, those with the largest definitions first."""
 
     listing: Listing
     weighed: list[tuple[Tool, Tokens]]
@@ -44,7 +44,7 @@ class Report:
 
 
 def report(listing: Listing, context: int) -> Report:
-    """Weigh the definitions of a listing."""
+    """Count or estimate the tokens of each definition in a listing."""
     count = tokens.counter()
     weighed = []
     for tool in listing.tools:
@@ -58,7 +58,7 @@ def report(listing: Listing, context: int) -> Report:
 
 
 def as_table(report: Report) -> Table:
-    """Return the report for a terminal."""
+    """Return the report as a table for a terminal."""
     table = Table(_title(report), _HEADERS, right=frozenset(_HEADERS[1:]))
     table.rows += _rows(report)
     table.legend = _legend(report)
@@ -66,7 +66,7 @@ def as_table(report: Report) -> Table:
 
 
 def as_markdown(report: Report) -> str:
-    """Return the report as GitHub shows it, in a summary of a job or in a comment."""
+    """Return the report as Markdown, for GitHub's summary of a job or a comment."""
     lines = [f"### {text.markdown(_title(report))}", ""]
     lines.append(f"| {' | '.join(_HEADERS)} |")
     lines.append("|---|" + "---:|" * (len(_HEADERS) - 1))
@@ -75,7 +75,7 @@ def as_markdown(report: Report) -> str:
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Return the report for programs."""
+    """Return the report as a JSON document, for programs."""
     whole, listing = report.tokens, report.listing
     return {
         "server": {"name": listing.server, "version": listing.version},

@@ -25,7 +25,7 @@ _MOST_SHOWN = 80
 
 
 class Unusable(Exception):
-    """A server that cannot be weighed; the text is one line that says why."""
+    """A server whose definitions could not be read; the text is one line that says why."""
 
 
 class Transport(Protocol):

@@ -45,7 +45,7 @@ def started(command: Sequence[str], deadline: Deadline) -> Iterator[Stdio]:
 
 
 class Stdio:
-    """Messages of one line each, to and from a server that was started."""
+    """Messages to and from a started server, one on each line of its standard streams."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: int, deadline: Deadline) -> None:
         assert process.stdin is not None
