@@ -88,7 +88,7 @@ class History:
 
     @staticmethod
     def _missed(before: _Frame | None, frame: _Frame) -> int:
-        """Return the number of steps between them without a reading, as when the process hung."""
+        """Return the number of steps between two readings that have none, as in a hung process."""
         return 0 if before is None else min(_STEPS, frame.step - before.step - 1)
 
 
