@@ -1,4 +1,4 @@
-"""A dispatcher that metertap does not know, such as a WebSocket loop, measured by calls to it."""
+"""A dispatcher that metertap does not know, such as a WebSocket loop, measured by added lines."""
 
 import metertap
 

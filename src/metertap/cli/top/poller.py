@@ -80,7 +80,7 @@ class Answer:
 
 @dataclass(slots=True)
 class Watched:
-    """The present knowledge of one process. Times are Unix seconds of this machine."""
+    """The state of one process as far as it is known. Times are Unix seconds of this machine."""
 
     process: Process
     since: float
