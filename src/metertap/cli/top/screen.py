@@ -98,7 +98,7 @@ class Screen:
         names = [printable(label) for label in labels(listed)]
         room = min(max(map(cell_len, names)), max(_LEAST_WORDS, width // 4))
         lines = []
-        # Processes that do not answer come first, so that they are shown however many others run.
+        # Processes that do not answer are shown however many others run, so they are chosen first.
         order = sorted(zip(names, listed, strict=True), key=lambda item: not item[1].is_silent(now))
         shown = [item[1] for item in order[: most if len(order) <= most else max(1, most - 1)]]
         for name, watched in zip(names, listed, strict=True):

@@ -54,7 +54,7 @@ class Terminal:
     def __enter__(self) -> Terminal:
         for name in _SIGNALS:
             number = getattr(signal, name)
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has SIGHUP ignored
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as SIGHUP is under nohup
                 self._handlers[number] = signal.signal(number, self._note)
         self._wakeup = signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
         try:
@@ -77,7 +77,7 @@ class Terminal:
             os.kill(os.getpid(), self._ending)
 
     def told(self) -> None:
-        """End the wait of `wait`, because there is something new to show."""
+        """End a running `wait`, because there is something new to show."""
         try:
             self._wakes.send(b"\0")
         except OSError:
