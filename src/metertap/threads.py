@@ -31,7 +31,10 @@ _BEGIN_SECONDS = 1.0
 
 
 def stay_threads() -> bool:
-    """Return whether threads of the program's have become greenlets since metertap was imported."""
+    """Return whether something has replaced Python's start of threads since metertap was imported.
+
+    gevent and eventlet do so: threads that the program starts from then on are greenlets.
+    """
     return getattr(threading, _BEGINS, None) is not _begin
 
 
@@ -110,7 +113,9 @@ class Thread(PlainThread):
 
     def _delete(self) -> None:
         inherited: Any = super()
-        if stay_threads():  # it began before, and is known by a number that it cannot ask for now
+        # A thread that began before the replacement is known by its native identity, but
+        # `threading` would now ask for that of a greenlet.
+        if stay_threads():
             for number, thread in list(_known().items()):
                 if thread is self:
                     _known().pop(number, None)
