@@ -6,7 +6,6 @@ than it accepts in.
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from typing import Any
@@ -29,12 +28,14 @@ def socket_class() -> Any:
     return socket.socket
 
 
-def native(made: socket.socket) -> Any:
-    """Return `made`, or a socket of Python's own in its place."""
+def accepted_at(listener: Any) -> tuple[Any, Any]:
+    """Accept a connection; return a socket of Python's own and the address of the client."""
     kind = socket_class()
     if kind is socket.socket:
-        return made
-    again = kind(fileno=os.dup(made.fileno()))
-    made.close()
-    again.setblocking(True)
-    return again
+        accepted: tuple[Any, Any] = listener.accept()
+        return accepted
+    # Python's own `accept` makes a socket of the class that gevent has put in the module.
+    descriptor, address = listener._accept()
+    made = kind(fileno=descriptor)
+    made.setblocking(True)
+    return made, address

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import io
+import selectors
 import socket
 import ssl
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from socketserver import ThreadingMixIn
+from socketserver import BaseServer, ThreadingMixIn
 from types import TracebackType
 from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
@@ -24,7 +25,7 @@ from metertap.descriptors import Witness
 from metertap_exporters.http import unix_socket
 from metertap_exporters.http.app import headers_of, json_error
 from metertap_exporters.http.connections import Connections
-from metertap_exporters.http.native import native
+from metertap_exporters.http.native import accepted_at, socket_class
 from metertap_exporters.http.shared import HAS_ROOM
 from metertap_exporters.http.tls import ServerTls
 
@@ -40,6 +41,10 @@ POLL_SECONDS = 0.25
 _BACK_OFF_SECONDS = 0.25
 """How long, in seconds, to accept nothing if the system is out of descriptors or memory."""
 _THREAD = "metertap-request"
+_Selector: Any = getattr(selectors, "PollSelector", selectors.SelectSelector)
+"""What waits for clients, as it was when metertap was imported: gevent changes it in its place."""
+if hasattr(_Selector, "_selector_cls"):
+    _Selector = type("_Selector", (_Selector,), {"_selector_cls": _Selector._selector_cls})
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -191,12 +196,18 @@ class Server(ThreadingMixIn, WSGIServer):
         self._is_serving = False
         self._lock = locks.lock()
         self._witness = Witness()
-        super().__init__(address, _Handler)
-        # Where gevent has replaced Python's own, it could not be waited for across threads.
-        self._BaseServer__is_shut_down = locks.event()
+        self._has_ended = locks.event()
+        # Not TCPServer's, whose socket would be gevent's where that has replaced Python's.
+        BaseServer.__init__(self, address, _Handler)
+        self.socket = socket_class()(self.address_family, self.socket_type)
+        try:
+            self.server_bind()
+            self.server_activate()
+        except BaseException:
+            self.server_close()
+            raise
 
     def server_bind(self) -> None:
-        self.socket = native(self.socket)
         # Not HTTPServer's, which asks a name server for this machine's name.
         if self.path is not None:
             self._bound = unix_socket.bind(self.socket, self.path)
@@ -214,16 +225,28 @@ class Server(ThreadingMixIn, WSGIServer):
         if not self._witness.is_there():
             raise OSError(errno.EBADF, "the program has closed the listener")
         try:
-            accepted, address = super().get_request()
+            accepted, address = accepted_at(self.socket)
         except OSError as error:
             if error.errno in _EXHAUSTED:
                 self.connections.end_slow()
                 self._stopped.wait(_BACK_OFF_SECONDS)
             raise
-        accepted = native(accepted)
         if self.path is not None:
             address = ("", 0)  # a client of a Unix socket has no address
         return self._tls.wrapped(accepted) if self._tls is not None else accepted, address
+
+    def _accept(self) -> None:
+        """Accept one client, whom another thread answers."""
+        try:
+            request, address = self.get_request()
+        except OSError:
+            return
+        try:
+            self.process_request(request, address)
+        except BaseException as error:
+            self.shutdown_request(request)
+            if not isinstance(error, Exception):
+                raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self.connections.admit(request):
@@ -255,7 +278,19 @@ class Server(ThreadingMixIn, WSGIServer):
             if self._stopped.is_set():
                 return
             self._is_serving = True
-        super().serve_forever(poll_interval)
+        # As the base class does, whose selector and event may be gevent's.
+        try:
+            with _Selector() as selector:
+                selector.register(self, selectors.EVENT_READ)
+                while not self._stopped.is_set():
+                    is_asked = selector.select(poll_interval)
+                    if self._stopped.is_set():
+                        break
+                    if is_asked:
+                        self._accept()
+                    self.service_actions()
+        finally:
+            self._has_ended.set()
 
     def stop(self) -> None:
         """Stop serving, and close the listener."""
@@ -266,7 +301,7 @@ class Server(ThreadingMixIn, WSGIServer):
             with suppress(OSError):
                 self.socket.shutdown(socket.SHUT_RDWR)  # on Linux this wakes the serving loop
         if self._is_serving:  # else the thread that is to serve may hang before it does
-            self.shutdown()
+            self._has_ended.wait()
         self.server_close()
 
     def server_close(self) -> None:
