@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from metertap import threads
+
 T = TypeVar("T")
 
-_sleep = time.sleep
-"""As it was when metertap was imported. A function that gevent puts in its place later would let
-another greenlet run while a lock of metertap's is held, which is a native one then."""
 _SECONDS = 0.00005
 _PIECE = 100
 """Items between two pauses, where each item takes a few microseconds."""
@@ -18,7 +16,7 @@ _PIECE = 100
 
 def pause() -> None:
     """Let other threads run: a waiting one gets the interpreter now, and not after 5 ms."""
-    _sleep(_SECONDS)
+    threads.sleep(_SECONDS)
 
 
 def paced(items: Iterable[T]) -> Iterator[T]:

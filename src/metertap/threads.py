@@ -14,6 +14,7 @@ for good, wherever they wait for a lock that is older.
 from __future__ import annotations
 
 import threading
+import time
 from types import FunctionType
 from typing import Any
 
@@ -25,6 +26,9 @@ _BEGINS = _JOINABLE if hasattr(threading, _JOINABLE) else "_start_new_thread"
 _begin = getattr(threading, _BEGINS, None)
 """What starts a thread for `threading`; a greenlet, if gevent has put its own there."""
 signal_mask.keep_native()
+sleep = time.sleep
+"""As it was when metertap was imported: gevent's would let another greenlet run, also while a lock
+of metertap's is held."""
 _NO_HOOKS = {"_trace_hook": None, "_profile_hook": None}
 _BEGIN_SECONDS = 1.0
 """The most seconds for which whoever starts a thread waits until that has begun."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from metertap import pacing
+from metertap import threads
 from metertap.pacing import paced
 
 
@@ -13,6 +13,6 @@ def test_others_run_after_every_hundred_items(
     items: int, pauses: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(pacing, "_sleep", slept.append)
+    monkeypatch.setattr(threads, "sleep", slept.append)
     assert list(paced(range(items))) == list(range(items))
     assert len(slept) == pauses

@@ -23,6 +23,7 @@ GROUND = {
     "interpreters",
     "labels",
     "locks",
+    "native",
     "outcomes",
     "pacing",
     "parsing",

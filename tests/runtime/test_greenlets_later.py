@@ -60,13 +60,14 @@ def test_every_call_is_counted_and_every_view_answers(tmp_path: Path) -> None:
 
 
 BESIDE = """
-import json, os, sys, threading, time, urllib.request
+import gc, json, os, sys, threading, time, urllib.request
 from wsgiref.util import setup_testing_defaults
 import metertap
 
 tap = metertap.instrument(json_port=0, prometheus=False, announce=False)
 from gevent import monkey
 monkey.patch_all()
+from gevent.hub import Hub
 from gevent.pool import Pool
 from opentelemetry.metrics import _internal
 from opentelemetry.sdk.metrics import MeterProvider
@@ -123,9 +124,12 @@ thread.start()
 thread.join(60)
 joined = time.monotonic() - started
 
+# A hub in a thread of metertap's has descriptors, and two that are made at once may hang.
+hubs = sum(isinstance(found, Hub) for found in gc.get_objects())
+
 tap.shutdown()
 is_back = _internal.Lock is threading.Lock
-print(json.dumps([flushed, mounted, set(answers) == {200}, more < 15, joined < 50, is_back]))
+print(json.dumps([flushed, mounted, set(answers) == {200}, more < 15, joined < 50, hubs, is_back]))
 """
 
 
@@ -133,4 +137,4 @@ def test_readers_pages_and_threads_of_both_go_on() -> None:
     done = run(sys.executable, "-W", "ignore", "-c", BESIDE)
     assert (done.status, done.told) == (0, ""), done.told
     ok = ["200 OK"]
-    assert json.loads(done.stdout) == [[True, True], [ok] * 8, True, True, True, True]
+    assert json.loads(done.stdout) == [[True, True], [ok] * 8, True, True, True, 1, True]

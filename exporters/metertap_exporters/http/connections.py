@@ -14,10 +14,9 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
 
 from metertap import locks
-from metertap_exporters.http.native import socket_class
+from metertap.native import original
 
 LIMIT = 64
 """The most open connections."""
@@ -27,9 +26,6 @@ BODY_BYTES = 16 * 1024 * 1024
 """While two or more answers of more memory than this are written, no other one is made."""
 PATIENCE_SECONDS = 0.5
 """The seconds after which a client that is waited for is slow: others may take its place."""
-_poll: Any = getattr(select, "poll", None)
-"""What waits for descriptors, as it was when metertap was imported; None on Windows. A class that
-gevent puts in its place later makes a hub, with descriptors, in each thread that uses it."""
 _HEAD_BYTES = 64 * 1024
 """A shorter first part of an answer is its head: the body is still to come."""
 _GIVE_WAY = 8
@@ -174,16 +170,16 @@ def has_left(connection: socket.socket) -> bool:
     """Return whether a client will send nothing more: it has closed its side, or has left."""
     if not hasattr(select, "POLLRDHUP"):  # only Linux has it
         return False
-    poll = _poll()
+    poll = original(select, "poll")()
     poll.register(connection, select.POLLRDHUP)
     return bool(poll.poll(0))
 
 
 def _ready(connections: Iterable[Connection]) -> set[int]:
     """Return descriptors that are ready: for these, the server itself is late."""
-    if _poll is None:
+    if not hasattr(select, "POLLIN"):  # Windows
         return set()
-    poll = _poll()
+    poll = original(select, "poll")()
     for known in connections:
         poll.register(known.socket, select.POLLIN if known.body is None else select.POLLOUT)
     return {descriptor for descriptor, _ in poll.poll(0)}
@@ -195,4 +191,4 @@ def _end(connections: Iterable[Connection]) -> None:
         known.waiting_since = None  # once is enough
         with suppress(OSError):
             # Not the method of SSLSocket: its thread's next write would go out unencrypted.
-            socket_class().shutdown(known.socket, socket.SHUT_RDWR)
+            original(socket, "socket").shutdown(known.socket, socket.SHUT_RDWR)

@@ -22,10 +22,10 @@ from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
 from metertap import descriptors, faults, locks, threads
 from metertap.descriptors import Witness
+from metertap.native import accepted_at, original, selector
 from metertap_exporters.http import unix_socket
 from metertap_exporters.http.app import headers_of, json_error
 from metertap_exporters.http.connections import Connections
-from metertap_exporters.http.native import accepted_at, socket_class
 from metertap_exporters.http.shared import HAS_ROOM
 from metertap_exporters.http.tls import ServerTls
 
@@ -41,10 +41,6 @@ POLL_SECONDS = 0.25
 _BACK_OFF_SECONDS = 0.25
 """How long, in seconds, to accept nothing if the system is out of descriptors or memory."""
 _THREAD = "metertap-request"
-_Selector: Any = getattr(selectors, "PollSelector", selectors.SelectSelector)
-"""What waits for clients, as it was when metertap was imported: gevent changes it in its place."""
-if hasattr(_Selector, "_selector_cls"):
-    _Selector = type("_Selector", (_Selector,), {"_selector_cls": _Selector._selector_cls})
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -199,7 +195,7 @@ class Server(ThreadingMixIn, WSGIServer):
         self._has_ended = locks.event()
         # Not TCPServer's, whose socket would be gevent's where that has replaced Python's.
         BaseServer.__init__(self, address, _Handler)
-        self.socket = socket_class()(self.address_family, self.socket_type)
+        self.socket = original(socket, "socket")(self.address_family, self.socket_type)
         try:
             self.server_bind()
             self.server_activate()
@@ -280,10 +276,10 @@ class Server(ThreadingMixIn, WSGIServer):
             self._is_serving = True
         # As the base class does, whose selector and event may be gevent's.
         try:
-            with _Selector() as selector:
-                selector.register(self, selectors.EVENT_READ)
+            with selector() as waiting:
+                waiting.register(self, selectors.EVENT_READ)
                 while not self._stopped.is_set():
-                    is_asked = selector.select(poll_interval)
+                    is_asked = waiting.select(poll_interval)
                     if self._stopped.is_set():
                         break
                     if is_asked:

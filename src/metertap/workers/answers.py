@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
+from metertap import native
 from metertap.workers.checking import Malformed
 from metertap.workers.exchange import Told
 from metertap.workers.ledger import Ledger
@@ -77,7 +78,7 @@ class Answers:
     def _accept(self) -> None:
         assert self._waiting is not None
         try:
-            line, _ = self._listening.accept()
+            line, _ = native.accepted_at(self._listening)
         except BlockingIOError:
             return
         except OSError:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from metertap import descriptors, faults, locks, threads
+from metertap import descriptors, faults, locks, native, threads
 from metertap.descriptors import Witness
 from metertap.workers.answers import Answers
 from metertap.workers.holder import Gathered, Holder
@@ -259,8 +259,8 @@ class WorkerGroup:
             self._holder = self._new_holder(is_holding=False)
         path = files.name(self._me, SOCKET)
         self._answers = Answers(self._ledger, self._instance, path, self.saving.taken)
-        self._wake = socket.socketpair()
-        self._waiting = selectors.PollSelector()  # needs no descriptor of its own
+        self._wake = native.pair()
+        self._waiting = native.selector()  # needs no descriptor of its own
         self._waiting.register(self._wake[0], selectors.EVENT_READ)
         self._answers.listen(self._waiting)
         thread = threads.Thread(

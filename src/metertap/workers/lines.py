@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from metertap import faults
+from metertap import faults, native
 from metertap.workers.checking import Malformed, Samples
 from metertap.workers.members import Member, remove
 from metertap.workers.wire import MOST_BYTES, loaded
@@ -47,7 +47,7 @@ def _address(path: str) -> Iterator[str]:
 def listener(path: str) -> socket.socket:
     """Listen at `path`, to which only this user may connect. Raises OSError."""
     remove(path)
-    made = socket.socket(socket.AF_UNIX)
+    made: socket.socket = native.original(socket, "socket")(socket.AF_UNIX)
     try:
         os.fchmod(made.fileno(), 0o600)  # before binding, so that no other user can ever connect
         with _address(path) as address:
@@ -126,7 +126,7 @@ class Line:
         """Send a question. Raises OSError."""
         if self.socket is None:
             self._incoming = Incoming(MOST_BYTES)
-            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket = native.original(socket, "socket")(socket.AF_UNIX)
             self.socket.setblocking(False)
             with _address(self._path) as address:
                 self.socket.connect(address)
@@ -168,7 +168,7 @@ def ask_all(
     until = time.monotonic() + seconds
     failed: dict[Member, Exception] = {}
     late = {line.member for line in lines if line.is_waiting}
-    with selectors.PollSelector() as waiting:  # needs no descriptor: there may be none
+    with native.selector() as waiting:  # needs no descriptor: there may be none
         for line in lines:
             try:
                 if question is not None and not line.is_waiting:

@@ -1,0 +1,65 @@
+"""Sockets and selectors of Python's own, for threads of metertap's beside gevent's greenlets.
+
+A socket of gevent's belongs to the thread that made it, and an endpoint answers in other threads
+than it accepts in. What waits for descriptors makes a hub in each thread that uses it.
+"""
+
+from __future__ import annotations
+
+import _socket
+import select
+import selectors
+import socket
+import sys
+from types import ModuleType
+from typing import Any
+
+from metertap import threads
+
+
+def original(module: ModuleType, name: str) -> Any:
+    """Return what Python has in a module, also if gevent or eventlet has replaced it.
+
+    They count only if they have done so since metertap was imported.
+    """
+    if threads.stay_threads():
+        monkey = sys.modules.get("gevent.monkey")
+        if monkey is not None and monkey.is_module_patched(module.__name__):
+            return monkey.get_original(module.__name__, name)
+        patcher = sys.modules.get("eventlet.patcher")
+        if patcher is not None and patcher.is_monkey_patched(module.__name__):
+            return getattr(patcher.original(module.__name__), name)
+    return getattr(module, name)
+
+
+def selector() -> selectors.BaseSelector:
+    """Make Python's own selector, as `socketserver` uses it."""
+    kind: Any = getattr(selectors, "PollSelector", None)
+    if kind is None:  # Windows
+        return selectors.SelectSelector()
+    made: selectors.BaseSelector = type(
+        kind.__name__, (kind,), {"_selector_cls": original(select, "poll")}
+    )()
+    return made
+
+
+def accepted_at(listener: Any) -> tuple[Any, Any]:
+    """Accept a connection; return a socket of Python's own and the address of the client."""
+    kind = original(socket, "socket")
+    if kind is socket.socket:
+        accepted: tuple[Any, Any] = listener.accept()
+        return accepted
+    # Python's own `accept` makes a socket of the class that gevent has put in the module.
+    descriptor, address = listener._accept()
+    made = kind(fileno=descriptor)
+    made.setblocking(True)
+    return made, address
+
+
+def pair() -> tuple[Any, Any]:
+    """Make two sockets that are connected with each other."""
+    kind = original(socket, "socket")
+    if kind is socket.socket:
+        return socket.socketpair()
+    one, other = _socket.socketpair()
+    return kind(fileno=one.detach()), kind(fileno=other.detach())
