@@ -18,14 +18,14 @@ from metertap.patching.targets import Live, Make
 from metertap.patching.tracebacks import hide_frame
 
 _RUN = """
-{kind} call({parameters}):
+async def call({parameters}):
     _watched = None
     if _live:
         _watched = _watch({function})
         if _watched is not None:
             {function} = _watched.run
     try:
-        return {call}
+        return await _method({arguments})
     except BaseException as _error:
         _hide(_error)
         raise

@@ -38,8 +38,8 @@ class OwnAsyncio(ModuleType):
         return importlib.import_module, (asyncio.__name__,)
 
 
-async def _to_thread(func: Any, /, *args: Any, **kwargs: Any) -> Any:
-    return await asyncio.to_thread(func, *args, **kwargs)
+def _to_thread(func: Any, /, *args: Any, **kwargs: Any) -> Any:
+    return asyncio.to_thread(func, *args, **kwargs)  # a function that awaits is in tracebacks
 
 
 class InThreads(PatchSet):
