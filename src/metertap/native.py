@@ -18,9 +18,10 @@ from metertap import threads
 
 
 def original(module: ModuleType, name: str) -> Any:
-    """Return what Python has in a module, also if gevent or eventlet has replaced it.
+    """Return what Python has in a module, also if gevent or eventlet has replaced it; else None.
 
-    They count only if they have done so since metertap was imported.
+    They count only if they have done so since metertap was imported. Eventlet leaves nothing in
+    the place of what it has no greenlets for.
     """
     if threads.stay_threads():
         monkey = sys.modules.get("gevent.monkey")
@@ -28,18 +29,16 @@ def original(module: ModuleType, name: str) -> Any:
             return monkey.get_original(module.__name__, name)
         patcher = sys.modules.get("eventlet.patcher")
         if patcher is not None and patcher.is_monkey_patched(module.__name__):
-            return getattr(patcher.original(module.__name__), name)
-    return getattr(module, name)
+            return getattr(patcher.original(module.__name__), name, None)
+    return getattr(module, name, None)
 
 
 def selector() -> selectors.BaseSelector:
-    """Make Python's own selector, as `socketserver` uses it."""
-    kind: Any = getattr(selectors, "PollSelector", None)
-    if kind is None:  # Windows
-        return selectors.SelectSelector()
-    made: selectors.BaseSelector = type(
-        kind.__name__, (kind,), {"_selector_cls": original(select, "poll")}
-    )()
+    """Make a selector that needs no descriptor of its own: Python's, if gevent has come later."""
+    kind: Any = getattr(selectors, "PollSelector", selectors.SelectSelector)
+    if threads.stay_threads() and (poll := original(select, "poll")) is not None:
+        kind = type(kind.__name__, (kind,), {"_selector_cls": poll})
+    made: selectors.BaseSelector = kind()
     return made
 
 

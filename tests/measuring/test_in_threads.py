@@ -58,3 +58,28 @@ def test_only_the_time_in_which_all_of_them_wait_is_taken_off(
     framework.run("search")
     figures = metertap.get_all_metrics()["tool_metrics"]["search"]
     assert figures["total_latency_ms"] == (2 if cancels else 3) * WORK * 1000
+
+
+def test_one_that_begins_after_nobody_waits_for_it_takes_nothing_off(
+    framework: Any, clock: StoppedClock
+) -> None:
+    async def body() -> None:
+        begins: list[Callable[[], None]] = []
+
+        async def in_thread(function: Callable[[], None]) -> None:
+            begins.append(function)
+            await asyncio.sleep(60)
+
+        run = timed_in_thread(framework.handlers)(in_thread, [True])
+        waiting = asyncio.ensure_future(run(lambda: None))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        clock.takes(WORK)
+        begins[0]()  # its thread is free now, and the tool goes on without it
+        clock.takes(WORK)
+
+    framework.tools["search"] = lambda: asyncio.run(body())
+    framework.run("search")
+    figures = metertap.get_all_metrics()["tool_metrics"]["search"]
+    assert figures["total_latency_ms"] == 2 * WORK * 1000

@@ -168,18 +168,20 @@ class Connections:
 
 def has_left(connection: socket.socket) -> bool:
     """Return whether a client will send nothing more: it has closed its side, or has left."""
-    if not hasattr(select, "POLLRDHUP"):  # only Linux has it
+    make_poll = original(select, "poll")
+    if make_poll is None or not hasattr(select, "POLLRDHUP"):  # only Linux has both
         return False
-    poll = original(select, "poll")()
+    poll = make_poll()
     poll.register(connection, select.POLLRDHUP)
     return bool(poll.poll(0))
 
 
 def _ready(connections: Iterable[Connection]) -> set[int]:
     """Return descriptors that are ready: for these, the server itself is late."""
-    if not hasattr(select, "POLLIN"):  # Windows
+    make_poll = original(select, "poll")
+    if make_poll is None:  # Windows, and where eventlet was first
         return set()
-    poll = original(select, "poll")()
+    poll = make_poll()
     for known in connections:
         poll.register(known.socket, select.POLLIN if known.body is None else select.POLLOUT)
     return {descriptor for descriptor, _ in poll.poll(0)}

@@ -101,11 +101,12 @@ class _Waits:
         """Note that the event loop has heard of a function's end, or waits for it no longer."""
         with faults.guarded("measure"), _lock:
             self._pending -= 1
-            if not self._pending:
-                _waits.pop(id(self._frame), None)
             if has_ended and not self._running:
                 self._take_off()
-                self._since = clock() if self._pending else None
+                self._since = clock()
+            if not self._pending:
+                self._since = None
+                _waits.pop(id(self._frame), None)
 
     def _take_off(self) -> None:
         if self._since is not None:
