@@ -55,7 +55,7 @@ class Source:
         self._config = _config()
         self._pid = 0
         self._instrumentor: Any = None
-        self._asked = 0.0
+        self._asked: float | None = None
         self._utilization: Sequence[Observation] = ()
 
     def register(self, gate: Any) -> None:
@@ -69,7 +69,7 @@ class Source:
             self._pid = os.getpid()
             # The same object is made again, with a new process and labels.
             self._instrumentor = self._class(config=self._config)
-            self._asked, self._utilization = 0.0, ()
+            self._asked, self._utilization = None, ()
 
     def applications(self) -> frozenset[str]:
         """Return the metrics that an instrumentor of the application reports. It cannot stop."""
@@ -97,9 +97,9 @@ class Source:
         The first look has no time before it, and no value.
         """
         now = time.monotonic()
-        if now - self._asked >= _UTILIZATION_SECONDS:
+        if self._asked is None or now - self._asked >= _UTILIZATION_SECONDS:
             observed = list(read(options))
-            self._utilization = observed if self._asked else ()
+            self._utilization = observed if self._asked is not None else ()
             self._asked = now
         return self._utilization
 
