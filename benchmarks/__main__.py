@@ -27,6 +27,7 @@ GROUPS = {
     "observing": "lookups:observing",
     "mcp": "mcp:requests",
     "mcp_in_place": "mcp_in_place:calls",
+    "mcp_peers": "mcp_peers:calls",
     "langchain_tools": "langchain_tools:runs",
     "pydantic_ai_tools": "pydantic_ai_tools:calls",
     "openai_agents_tools": "openai_agents_tools:calls",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import mcp
+from benchmarks import mcp, mcp_peers
 
 pytestmark = pytest.mark.mcp
 
@@ -24,3 +24,12 @@ def test_each_way_to_measure_a_call_is_a_row(
     assert [(floor.row, floor.limit) for floor in floors] == [
         (ours.row + way, None) for way in ways
     ]
+
+
+def test_an_instrumentation_of_others_is_left_out_where_it_makes_no_span_of_a_call() -> None:
+    low_level = [name for name, *_ in mcp.SERVERS].index("low-level")
+    assert (mcp_peers._in_a_process("metertap", low_level) or 0.0) > 0.0
+    # The SDK makes spans of its own since 2.0.
+    traced = mcp_peers._in_a_process("the SDK's own spans", low_level)
+    assert (traced is None) == (mcp.MAJOR == "1")
+    assert mcp_peers._in_a_process("no such instrumentation", low_level) is None
