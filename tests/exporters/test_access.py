@@ -113,13 +113,20 @@ def test_a_token_that_is_written_anew_counts_from_then_on(
         assert asked(url, "Bearer another-token-of-some-length").status == 200
         assert warnings_of(caplog) == []
         file.unlink()
+        file.mkdir()
+        before = os.listdir("/proc/self/fd")
+        for _ in range(9):
+            assert asked(url, "Bearer another-token-of-some-length").status == 401
+        wait_for(lambda: len(os.listdir("/proc/self/fd")) <= len(before))
+        file.rmdir()
         for header in ("Bearer another-token-of-some-length", "Bearer ", None, basic("x", "")):
             assert asked(url, header).status == 401
     assert len(warnings_of(caplog)) == 1
 
 
 @pytest.mark.parametrize(
-    "written", [None, b"", b" \n", b"\x00" * 10, b"a b", b"\xc3\xa9" * 9, b"x" * 5000, "pipe"]
+    "written",
+    [None, b"", b" \n", b"\x00" * 10, b"a b", b"\xc3\xa9" * 9, b"x" * 5000, "pipe", "folder"],
 )
 def test_without_a_token_that_can_be_read_nothing_opens(
     written: bytes | str | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -127,6 +134,8 @@ def test_without_a_token_that_can_be_read_nothing_opens(
     file = tmp_path / "token"
     if written == "pipe":
         os.mkfifo(file)
+    elif written == "folder":
+        file.mkdir()
     elif isinstance(written, bytes):
         file.write_bytes(written)
     with endpoint(Access(token_file=file)) as made:

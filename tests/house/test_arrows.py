@@ -28,6 +28,7 @@ GROUND = {
     "pacing",
     "parsing",
     "promql",
+    "regular",
     "replacing",
     "signal_mask",
     "text",

@@ -9,9 +9,9 @@ This module imports only what Python itself has imported.
 
 from __future__ import annotations
 
-import os
-import stat
 import sys
+
+from metertap import regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,10 +34,7 @@ def patches_later(script: str | None) -> bool:
 def _patches(script: str) -> bool:
     # A very long file is no script, nor is a pipe or a device.
     try:
-        handle = os.open(script, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with open(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                return False
+        with regular.opened(script) as file:
             text = file.read(_MOST_BYTES)
     except OSError:
         return False

@@ -15,10 +15,10 @@ import _thread
 import atexit
 import functools
 import os
-import stat
 import sys
 import time
 
+from metertap import regular
 from metertap.interpreters import is_subinterpreter
 from metertap.run import greenlets, others, program_path
 from metertap.run.program_path import INSTALLED, OURS, STDLIB
@@ -177,12 +177,12 @@ def _configures(folder: str) -> bool:
     will report it.
     """
     try:
-        handle = os.open(os.path.join(folder, _FILE), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with open(handle, "rb") as file:
-            status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+        with regular.opened(os.path.join(folder, _FILE)) as file:
+            if os.fstat(file.fileno()).st_size > _MOST_BYTES:
                 return True
             text = file.read(_MOST_BYTES).translate(None, b" \t\"'")
+    except regular.NotRegular:
+        return True
     except OSError:
         return False
     return b"tool.metertap" in text or (b"[tool]" in text and b"metertap" in text)

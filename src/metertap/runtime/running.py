@@ -13,12 +13,12 @@ file behind, and others get its id and port.
 import errno
 import json
 import os
-import stat
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metertap import regular
 from metertap.runtime import listing
 from metertap.settings import program, runtime_folder
 
@@ -33,7 +33,7 @@ _FOREIGN_SECONDS = 7 * 86_400.0
 _CLOCK_SET_SECONDS = 60.0
 """The most seconds by which the clock may have been set between two compared times."""
 _LONGEST = 65_536
-"""The most characters of a file that are read."""
+"""The most bytes of a file that are read."""
 
 
 class Running(NamedTuple):
@@ -205,16 +205,10 @@ def _is_elsewhere(namespace: object) -> bool:
 
 def _text(path: Path) -> str:
     """Return this user's text in `path`. Raises OSError for a link or another user's file."""
-    handle = os.open(
-        path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    )
-    with open(handle, encoding="utf-8") as file:
-        owner = os.fstat(handle)
-        if not stat.S_ISREG(owner.st_mode) or (
-            hasattr(os, "getuid") and owner.st_uid != os.getuid()
-        ):
+    with regular.opened(path, getattr(os, "O_NOFOLLOW", 0)) as file:
+        if hasattr(os, "getuid") and os.fstat(file.fileno()).st_uid != os.getuid():
             raise PermissionError(f"{path} is not this user's file")
-        return file.read(_LONGEST)
+        return file.read(_LONGEST).decode()
 
 
 def _text_or_none(value: object) -> str | None:

@@ -13,12 +13,12 @@ from __future__ import annotations
 import functools
 import os
 import re
-import stat
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metertap import regular
 from metertap.faults import guarded, shown
 from metertap.settings import program
 from metertap.settings.telling import warn_once
@@ -148,10 +148,7 @@ def _text(path: Path) -> str:
     A link may lead to an endless device, a pipe, or stdin. The parser takes minutes for a key of
     thousands of parts.
     """
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with open(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ValueError("it is no regular file")
+    with regular.opened(path) as file:
         found = file.read(_MOST_BYTES + 1)
     if len(found) > _MOST_BYTES:
         raise ValueError(f"it is longer than {_MOST_BYTES >> 20} MB")

@@ -6,6 +6,8 @@ import os
 import stat
 from pathlib import Path
 
+from metertap import regular
+
 MOST_CHARACTERS = 4096
 """The longest secret, and the most that is read of a file."""
 _SHORT = 16
@@ -56,11 +58,7 @@ def read(path: Path) -> Secret:
 
     Raises OSError if the file cannot be read, and ValueError if it contains no secret.
     """
-    # A pipe, for example, must not keep the reader waiting.
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with open(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ValueError("it is no regular file")
+    with regular.opened(path) as file:
         text = file.read(MOST_CHARACTERS + 1)
     try:
         return parse(text.decode("ascii"))

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import zlib
 from contextlib import suppress
 from typing import NamedTuple
 
+from metertap import regular
 from metertap.settings import program, runtime_folder
 
 SOCKET = runtime_folder.SOCKET
@@ -155,10 +155,9 @@ class Files:
 
     def read(self, path: str, most: int) -> bytes:
         """Read a file of this user. Raises OSError for a link, another user's, or a long one."""
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(handle, "rb") as file:
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
+        with regular.opened(path, os.O_NOFOLLOW) as file:
+            found = os.fstat(file.fileno())
+            if found.st_uid != os.getuid():
                 raise PermissionError(f"{path} is not this user's file")
             if found.st_size > most:
                 raise OSError(f"{path} is too long")

@@ -1,0 +1,33 @@
+"""Files that anybody may have put in their place: only a regular one is opened, without waiting.
+
+A pipe would keep its reader waiting, a device may be endless, and a folder has no text.
+
+`metertap run` uses this before any module of the program is imported, so this module imports only
+what is quick to import.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+
+class NotRegular(OSError):
+    """What is there is no regular file, although there is something."""
+
+
+def opened(path: str | os.PathLike[str], flags: int = 0) -> BinaryIO:
+    """Open a regular file to read its bytes, with more `flags` of `os.open`. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | flags)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise NotRegular("it is no regular file")
+        # Last, as it does not close the descriptor of a folder, which it refuses.
+        return open(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
