@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 
 import pytest
 
 import metertap
+from metertap.cli import main
 from metertap.runtime.running import running
 from support.programs import METERTAP, Ended, run, started
 from support.waiting import wait_for
@@ -62,8 +64,21 @@ def test_where_nothing_answers_it_says_so_and_what_runs(opened: Path, free_port:
     assert f"nothing answers at http://127.0.0.1:{free_port} (" in done.told
     assert f"shop pid {os.getpid()} at {url}/" in done.told
     assert "no measured process" in shown(str(free_port)).told
+    assert "nothing answers at http://127.0.0.1:65536 (" in shown("65536").told  # a process id
     with metertap.instrument(json_endpoint=False, service_name="shop"):
         assert "its JSON endpoint is switched off" in shown(str(os.getpid())).told
+    assert not opened.exists()
+
+
+def test_a_name_that_nobody_has_is_not_opened_as_a_host(
+    opened: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unknown(*_args: object, **_options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)  # whatever this machine's resolver says
+    assert main(["open", "shpo"]) == 1
+    assert "nothing answers at http://shpo (" in capsys.readouterr().err
     assert not opened.exists()
 
 

@@ -96,8 +96,9 @@ def _add_credentials(command: argparse.ArgumentParser) -> None:
     from pathlib import Path
 
     files = command.add_argument_group(
-        "processes that do not let everybody in",
-        "Those of this user say themselves which files are needed.",
+        "token and certificates",
+        "For an address that asks for them. What your own measured processes need is found "
+        "without these options.",
     )
     for name, dest, help_ in (
         (
@@ -105,8 +106,8 @@ def _add_credentials(command: argparse.ArgumentParser) -> None:
             "token_file",
             "the token is in FILE (default: METERTAP_TOKEN_FILE or METERTAP_TOKEN)",
         ),
-        ("--cacert", "authorities", "who signed the process's certificate"),
-        ("--cert", "certfile", "your certificate, for a process that asks for one"),
+        ("--cacert", "authorities", "the authority that signed the address's certificate"),
+        ("--cert", "certfile", "your certificate, for an address that asks for one"),
         ("--key", "keyfile", "its key, if that is not in the same file"),
     ):
         files.add_argument(name, dest=dest, type=Path, metavar="FILE", help=help_)
@@ -238,23 +239,31 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
     _add_credentials(regressions.add_parser(commands))
 
     demo = commands.add_parser(
-        "demo", help="a real MCP server under load, with live figures (extra demo)"
+        "demo",
+        help="a real MCP server under load, with live figures (extra demo)",
+        description="Start an MCP server and a client that calls its tools, and show the figures "
+        "live. At the end, compare them with what the client counted; the exit status is 1 if "
+        "they disagree.",
     )
     demo.add_argument(
-        "--duration", type=float, metavar="S", help="end with a summary after S seconds"
+        "--duration", type=float, metavar="S", help="end after S seconds (default: at Ctrl-C)"
     )
     demo.add_argument(
         "--port", type=int, default=0, help="of the MCP server (default: any free one)"
     )
-    demo.add_argument("--history", metavar="FILE", help="keep what is measured in FILE")
     demo.add_argument(
-        "--costs", action="store_true", help="with tools that ask models, and what these cost"
+        "--history",
+        metavar="FILE",
+        help="keep the figures in FILE, for trends, regressions and costs",
+    )
+    demo.add_argument(
+        "--costs", action="store_true", help="add tools that ask models, and show what they cost"
     )
     demo.add_argument(
         "--release",
         choices=["1.0", "2.0"],
         default="1.0",
-        help="version of the MCP server; a tool of 2.0 is slower (default: 1.0)",
+        help="version of the MCP server; the tool search is slower in 2.0 (default: 1.0)",
     )
 
     rules = commands.add_parser(
@@ -262,18 +271,20 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
         help="write Prometheus alerting and recording rules",
         description="Write the rules that [tool.metertap.alerts] asks for.",
     )
-    rules.add_argument("--out", metavar="FILE", help="default: stdout")
+    rules.add_argument("--out", metavar="FILE", help="the file to write (default: stdout)")
     rules.add_argument(
-        "--config", metavar="FILE", help="default: METERTAP_CONFIG, else pyproject.toml"
+        "--config",
+        metavar="FILE",
+        help="the file with the table (default: METERTAP_CONFIG, else pyproject.toml)",
     )
 
     targets = commands.add_parser(
         "targets",
-        help="write what a Prometheus on this machine is to scrape",
+        help="write the list of processes that a Prometheus on this machine scrapes",
         description="Write the Prometheus endpoints of the measured processes of this user, each "
         "worker apart, as file_sd_configs reads them.",
     )
-    targets.add_argument("--out", metavar="FILE", help="default: stdout")
+    targets.add_argument("--out", metavar="FILE", help="the file to write (default: stdout)")
     _add_credentials(targets)
 
     dashboards = commands.add_parser(
@@ -281,7 +292,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
         help="write Grafana dashboards",
         description="Write dashboards, and a provisioning folder ready to mount.",
     )
-    dashboards.add_argument("--out", metavar="DIR", required=True)
+    dashboards.add_argument("--out", metavar="DIR", required=True, help="the folder to write into")
     dashboards.add_argument(
         "--prometheus",
         metavar="URL",

@@ -24,6 +24,7 @@ MOST_BYTES = 16 * 2**20
 """The largest body that is read. A document of 2,000 series, the most that are kept, has 2 MB."""
 _MOST_TOLD = 200
 """The most characters of a reason that are passed on, since it may quote a long answer."""
+_LAST_PORT = 65535
 _PEER = struct.Struct("3i")
 UNIX = "unix:"
 """How the address of a Unix socket begins; its path follows."""
@@ -59,7 +60,9 @@ def get(url: str, path: str = "", credentials: Credentials = NONE) -> bytes:
     except TimeoutError:
         raise Unreachable(url + path, f"no whole answer within {SECONDS:g} s") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
-        refused = isinstance(error, ConnectionRefusedError)
+        refused = isinstance(error, ConnectionRefusedError) or (
+            isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
+        )
         reason = str(error) or type(error).__qualname__
         raise Unreachable(url + path, reason, is_refused=refused) from None
 
@@ -87,6 +90,9 @@ def _ask_port(
 ) -> bytes:
     if not url.hostname:
         raise ValueError("it names no host")
+    number = url.netloc.rpartition(":")[2]
+    if number.isdecimal() and int(number) > _LAST_PORT:  # as most process ids are
+        raise ConnectionRefusedError(f"no port is above {_LAST_PORT}")
     port = url.port or (443 if url.scheme == "https" else 80)
     connection = http.client.HTTPConnection(url.hostname, port)
     tls = credentials.tls() if url.scheme == "https" else None

@@ -27,6 +27,7 @@ def mcp(shop: Measured) -> Measured:
     shop.do("[record_operation(SERVER, 2.0, 'resources/list') for _ in 'ab']")
     shop.do("record_operation(CLIENT, 0.3, 'tools/call', 'search')")
     shop.do("[record_operation(catalogue.SERVER_SESSION, seconds) for seconds in (10.0, 20.0)]")
+    shop.do("record_operation(catalogue.CLIENT_SESSION, 5.0)")
     return shop
 
 
@@ -49,7 +50,8 @@ def test_a_snapshot_has_operations_and_sessions(
 def test_top_has_a_table_of_operations(mcp: Measured) -> None:
     with top(mcp.url, columns=140, lines=40) as terminal:
         screen = terminal.shows(lambda text: cells(text, "resources/list")[1:2] == ["0"])
-        assert "2 server sessions ended, p50 15.0 s" in screen
+        assert "2 server sessions ended, p50 15.0 s" in " ".join(screen.split())
+        assert "1 client session ended, p50 –" in " ".join(screen.split())
         assert cells(screen, "resources/list")[1:] == [
             *("0", "100", "2.00 s", "≈2.00 s", "≈2.00 s", "server", "2", "–")
         ]
@@ -93,7 +95,7 @@ def test_json_has_operations_under_the_documents_names(
     for shown, operation in zip(found["operations"], document["operations"], strict=True):
         assert shown["calls_per_second"] == 0.0
         assert {key: shown[key] for key in operation} == operation
-    assert [session["side"] for session in found["sessions"]] == ["server"]
+    assert [session["side"] for session in found["sessions"]] == ["server", "client"]
 
 
 def test_a_document_of_an_older_process_has_none(

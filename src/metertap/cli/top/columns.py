@@ -124,14 +124,19 @@ def condition(watched: Watched, now: float) -> tuple[str, str, str]:
     words.append(f"{text.rate(reading.calls_per_second)} calls/s")
     words.append(f"{reading.active_calls} active")
     if reading.active_sessions:
-        words.append(f"{reading.active_sessions} sessions")
+        words.append(_sessions(reading.active_sessions))
     for session in reading.sessions:
         lasted = percentile_of_sessions(session, "p50").text()
-        words.append(f"{session['ended_sessions']} {session['side']} sessions ended, p50 {lasted}")
+        ended = _sessions(session["ended_sessions"], f"{session['side']} ")
+        words.append(f"{ended} ended, p50 {lasted}")
     cpu = text.NONE if reading.cpu_percent is None else f"{reading.cpu_percent:.1f} %"
     words.append(f"cpu {cpu}")
     words.append(text.size(reading.resident_bytes))
     return " ", "", " · ".join(words)
+
+
+def _sessions(count: int, side: str = "") -> str:
+    return f"{count} {side}session{'' if count == 1 else 's'}"
 
 
 def clock(unix_seconds: float) -> str:
