@@ -94,7 +94,7 @@ def test_a_renewed_certificate_is_shown_from_then_on(
         assert len(warnings_of(caplog)) == 1
 
 
-@pytest.mark.parametrize("broken", ["missing", "empty", "encrypted", "authority"])
+@pytest.mark.parametrize("broken", ["missing", "empty", "encrypted", "authority", "key"])
 def test_without_a_certificate_that_can_be_used_nothing_opens(
     broken: str, authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -106,10 +106,24 @@ def test_without_a_certificate_that_can_be_used_nothing_opens(
         encrypted(authority.issue("127.0.0.1"), path)
     elif broken == "authority":
         access = Access(certfile=authority.issue("127.0.0.1"), client_cafile=path)
+    elif broken == "key":
+        access = Access(certfile=authority.issue("127.0.0.1"), keyfile=path)
     with endpoint(access) as made:
         assert made.url is None
         assert str(path) in str(made.problem)
     assert len(warnings_of(caplog)) == 1
+
+
+def test_a_certificate_without_its_key_tells_which_setting_names_the_key(
+    authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = authority.issue("127.0.0.1").read_text()
+    path = tmp_path / "certificate.pem"
+    path.write_text(text[text.index("-----BEGIN CERTIFICATE") :])
+    with endpoint(Access(certfile=path)) as made:
+        assert made.url is None
+    (told,) = warnings_of(caplog)
+    assert "METERTAP_TLS_KEYFILE" in told
 
 
 def encrypted(certificate: Path, to: Path) -> None:

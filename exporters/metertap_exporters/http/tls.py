@@ -43,18 +43,22 @@ class ServerTls:
         made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         for path in filter(None, (self._certfile, self._keyfile, self._client_cafile)):
             # A pipe would be waited for, and a device read without end, by the thread that serves.
-            if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-                raise ValueError(f"the certificate {path} cannot be used: it is no regular file")
-        path = self._certfile
+            if not os.path.isfile(path):
+                there = "it is no regular file" if os.path.exists(path) else "it does not exist"
+                kind = "key" if path == self._keyfile else "certificate"
+                raise ValueError(f"the {kind} {path} cannot be used: {there}")
+        # What OpenSSL says of a wrong file may name neither the file nor what is missing in it.
+        key = self._keyfile or "the same file, as METERTAP_TLS_KEYFILE is not set"
+        named = f"{self._certfile} with its key in {key}"
         try:
-            made.load_cert_chain(path, self._keyfile, _refuse_password)
+            made.load_cert_chain(self._certfile, self._keyfile, _refuse_password)
             if self._client_cafile is not None:
-                path = self._client_cafile
-                made.load_verify_locations(path)
+                named = f"{self._client_cafile}"
+                made.load_verify_locations(self._client_cafile)
                 made.verify_mode = ssl.CERT_REQUIRED
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-            raise ValueError(f"the certificate {path} cannot be used: {reason}") from None
+            raise ValueError(f"the certificate {named} cannot be used: {reason}") from None
         return made
 
     def _stamps_now(self) -> list[tuple[int, int, int] | None]:
