@@ -55,7 +55,7 @@ def record_everything(provider: MeterProvider) -> None:
         histogram = meter.create_histogram(name, "s", explicit_bucket_boundaries_advisory=advised)
         for value in (0.0, 0.3, 2.5e-7, 12345678.9):
             histogram.record(value)
-        histogram.record(3, {"a": "b"})
+        histogram.record(3, {"a": "b", "le": "5", "quantile": "0.5"})
     many = meter.create_counter("many")
     many.add(1_000_000)
     many.add(999_999, {"almost": "yes"})

@@ -101,7 +101,7 @@ class Exposition:
         is_known = kept is not None and kept.names == names
         self._kept[key] = now = _Kept(names, [])
         columns = sorted({_label_name(name) for name in names})
-        position = _position(columns, {"histogram": "le", "summary": "quantile"}.get(family.kind))
+        extra = {"histogram": "le", "summary": "quantile"}.get(family.kind)
         write = _WRITERS[family.kind]
         for number, group in enumerate(family.groups):
             constant = group.constant
@@ -111,7 +111,7 @@ class Exposition:
                 known = found if found.constant == constant else known
 
             def label_text(labels: Labels, constant: Labels = constant) -> LabelText:
-                return _label_text(labels, constant, columns, position)
+                return _label_text(labels, constant, columns, extra)
 
             if group.is_kept:
                 now.groups.append(known)
@@ -152,22 +152,21 @@ def _kept_lines(
         yield lines[place : place + 1]
 
 
-def _position(columns: Sequence[str], extra: str | None) -> int:
-    """Return the number of labels before `extra`, in alphabetical order."""
-    return sum(1 for name in columns if extra is not None and name < extra)
-
-
 def _label_text(
-    labels: Labels, constant: Labels, columns: Sequence[str], position: int
+    labels: Labels, constant: Labels, columns: Sequence[str], extra: str | None
 ) -> LabelText:
+    """Return the text of labels, which the label `extra` of a bucket or quantile divides.
+
+    Where the application has an attribute of that name, those have only the label: with both, a
+    scraper would refuse everything.
+    """
     values = {_label_name(name): value for name, value in {**constant, **labels}.items()}
-    written = [f'{name}="{_escaped(_label_value(values.get(name, "")))}"' for name in columns]
-    before, after = written[:position], written[position:]
+    written = {name: f'{name}="{_escaped(_label_value(values.get(name, "")))}"' for name in columns}
     return LabelText(
         labels,
-        "".join(f"{item}," for item in before),
-        "".join(f",{item}" for item in after),
-        f"{{{','.join(written)}}}" if written else "",
+        "".join(f"{text}," for name, text in written.items() if extra and name < extra),
+        "".join(f",{text}" for name, text in written.items() if not extra or name > extra),
+        f"{{{','.join(written.values())}}}" if written else "",
     )
 
 
