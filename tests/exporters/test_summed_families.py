@@ -12,11 +12,14 @@ import pytest
 
 from metertap.recording import Recorder
 from metertap.workers import records
+from metertap.workers.checking import Malformed, Samples
+from metertap.workers.exchange import Told
 from metertap.workers.ledger import Ledger
 from metertap.workers.merged import Merged
 from metertap_exporters.exposition import summed
 from metertap_exporters.exposition.families import Distribution, Family, Group, Series
 from metertap_exporters.exposition.summed import Point, Summed
+from metertap_exporters.exposition.text import Exposition
 
 SHOP = {"shop": "a"}
 HEAD = ("sold", "counter", "", "Sold.")
@@ -106,6 +109,57 @@ def test_bounds_that_no_worker_would_write_are_none(bounds: str) -> None:
     (found,) = Summed().families(items)
     ((series,),) = [[*group.series] for group in found.groups]
     assert series.value == Distribution((), (1,), 1.0, {})
+
+
+SOLD = ("sold", "counter", "", "Sold.", "{}", "{}")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        (),
+        SOLD[:5],
+        (*SOLD, "more"),
+        ("sold", "summary", *SOLD[2:]),
+        ("sold", "unheard", *SOLD[2:]),
+        ("sold 1\nevil", *SOLD[1:]),
+        ("sold", "counter", "x\nevil 1", *SOLD[3:]),
+        ("", *SOLD[1:]),
+        (*SOLD[:5], None),
+    ],
+)
+def test_a_key_that_no_worker_would_write_is_refused(key: tuple[str | None, ...]) -> None:
+    section = summed.section(list)
+    samples: list[bytes] = []
+    written = section.encoded(Told().changes({key: Point("counter", 1.0)}), samples)
+    with pytest.raises(Malformed, match="a key has not the names"):
+        section.decoded(written, Samples(memoryview(b"".join(samples))))
+
+
+def test_a_point_that_is_not_of_its_family_costs_no_other_series() -> None:
+    took = ("took", "histogram", "", "", "{}")
+    items = {
+        (*SOLD[:5], '{"a": "1"}'): Point("histogram", 1.0, "[1.0]", (1, 2)),
+        (*SOLD[:5], '{"a": "2"}'): Point("counter", 2.0),
+        (*took, '{"a": "1"}'): Point("counter", 3.0),
+        (*took, '{"a": "2"}'): Point("histogram", 4.0, "[1.0]", (3, 1)),
+    }
+    for is_kept in (False, True):
+        text = (
+            Exposition()
+            .text(Summed().families(items, is_kept=is_kept), is_openmetrics=False)
+            .decode()
+        )
+        assert 'sold_total{a="2"} 2.0\n' in text
+        assert 'took_bucket{a="2",le="+Inf"} 4.0\n' in text
+
+
+def test_of_histograms_with_missing_buckets_those_of_the_first_are_told() -> None:
+    section = summed.section(list)
+    key = ("took", "histogram", "", "", "{}", "{}")
+    sound, short = (Point("histogram", 1.0, "[1.0]", counts) for counts in ((1, 2), (1,)))
+    found = Merged().of(section, [{summed.NAME: {key: one}} for one in (sound, short, sound)])
+    assert found[key] == Point("histogram", 2.0, "[1.0]", (2, 4))
 
 
 def test_series_of_one_name_and_other_constant_labels_are_groups_of_one_family() -> None:

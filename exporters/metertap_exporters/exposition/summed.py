@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial, reduce
@@ -22,6 +23,8 @@ from metertap_exporters.exposition.families import Distribution, Family, Group, 
 NAME = "families"
 """The name of the section."""
 _COUNTED = frozenset({"counter", "histogram"})
+_HEAD = re.compile("[a-zA-Z_:][a-zA-Z0-9_:]* (counter|gauge|histogram|info) [a-zA-Z0-9_]*")
+"""Name, kind and unit of a family, which its text contains as they are."""
 _LARGEST = 1e300
 """The largest number from another worker; an application's gauge may have any."""
 
@@ -54,7 +57,12 @@ def section(families: Callable[[], Iterable[Family]]) -> Section:
                 found[key] = kept if kept == point else point
         return found
 
-    return Section(NAME, Point, take, _sums, _settled, tells_change=False, has_columns=True)
+    return Section(
+        *(NAME, Point, take, _sums, _settled),
+        tells_change=False,
+        are_keys=_are_keys,
+        has_columns=True,
+    )
 
 
 class Summed:
@@ -86,7 +94,7 @@ class Summed:
                 family = Family(str(name), str(kind), str(description), str(unit)), {}
                 found[key[:4]] = family
             of_labels = self._kept(before, str(labels))
-            series = Series(of_labels, _value(point))
+            series = Series(of_labels, _value(str(kind), point))
             kept = series_before.get(key)
             if kept is not None and kept[0] is point:
                 series = kept[1]
@@ -131,7 +139,8 @@ class _Made:
         points = [*items.values()]
         for number in compress(count(), map(is_not, points, self.points)):
             members, place = self.places[number]
-            members[place] = Series(members[place].labels, _value(points[number]))
+            kind = str(self.keys[number][1])
+            members[place] = Series(members[place].labels, _value(kind, points[number]))
         self.points = points
         return True
 
@@ -219,8 +228,9 @@ def _finite(value: float) -> float | None:
     return float(value) if abs(value) <= _LARGEST else None
 
 
-def _value(point: Point) -> Any:
-    if point.kind == "histogram":
+def _value(kind: str, point: Point) -> Any:
+    """Return the value of a series of this kind, of which another worker may send any point."""
+    if kind == "histogram":
         return Distribution(_bounds_of(point.bounds), point.counts, point.value, {})
     return math.nan if point.value is None else point.value
 
@@ -261,11 +271,21 @@ def _are_equal(columns: Sequence[Sequence[Any]]) -> bool:
 
 
 def _sum(points: Sequence[Point]) -> Point:
-    kind, _, bounds, _ = points[0]
-    alike = [point for point in points if point.bounds == bounds]
+    kind, _, bounds, counted = points[0]
+    alike = [
+        point for point in points if point.bounds == bounds and len(point.counts) == len(counted)
+    ]
     values = [point.value for point in alike if point.value is not None]
     counts = tuple(map(sum, zip(*[point.counts for point in alike], strict=True)))
     return Point(kind, sum(values) if values else None, bounds, counts)
+
+
+def _are_keys(keys: Sequence[Key]) -> bool:
+    """Return whether keys from another worker have what the text of all families needs."""
+    return all(
+        len(key) == 6 and None not in key and _HEAD.fullmatch(f"{key[0]} {key[1]} {key[2]}")
+        for key in keys
+    )
 
 
 def _settled(point: Point) -> Point | None:

@@ -63,6 +63,8 @@ class Section:
     """Checks that columns from another process have what their type cannot demand."""
     has_windows: bool = False
     """Whether its items are parts, with windows."""
+    are_keys: Callable[[Sequence[Key]], bool] = lambda _keys: True
+    """Checks keys from another process, which are of names and None."""
     has_columns: bool = False
     """Whether its items are named tuples, or parts, which are merged column by column."""
 
@@ -100,6 +102,8 @@ class Section:
             keys = [tuple(key) for key in written]
             if not all(type(name) in (str, NoneType) for key in keys for name in key):
                 raise Malformed("a key is no list of names")
+            if not self.are_keys(keys):
+                raise Malformed("a key has not the names that it needs")
             if type(count) is not int or not 0 <= count <= MOST_ITEMS:
                 raise Malformed("there are too many items")
             numbers = [*decoder(int)(None, count, samples)]
