@@ -60,13 +60,18 @@ class Comparison:
 
 
 def compare(results: Sequence[Result], before: Sequence[Result], slack: float) -> Comparison:
-    """A row is worse if its lower quartile is above the median that was, by `slack` of that."""
+    """A row is worse if it and its lower bound are above the median that was, by `slack` of that.
+
+    Where measuring adds nothing, a median may be negative. Where the ratio is one of quartiles, its
+    bounds are those of minima and medians, and both may lie above it.
+    """
     now, past = _by_name(results), _by_name(before)
     return Comparison(
         worse=[
             f"{name}: {past[name].median:.3f} before, {ratio.median:.3f} now"
             for name, ratio in now.items()
-            if name in past and ratio.low > past[name].median * (1 + slack)
+            if name in past
+            and min(ratio.low, ratio.median) > past[name].median + abs(past[name].median) * slack
         ],
         new=[name for name in now if name not in past],
         gone=[name for name in past if name not in now],

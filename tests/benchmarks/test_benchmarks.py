@@ -71,6 +71,18 @@ def test_a_row_is_worse_when_its_lower_quartile_is_beyond_the_slack(
     assert benchmarks("--from", noisy, "--compare", before, "--slack", "0.2").status == 1
 
 
+def test_a_negative_row_is_no_worse_than_itself(tmp_path: Path) -> None:
+    nothing = kept(tmp_path / "nothing.json", row("switched off", -0.004))
+    more = kept(tmp_path / "more.json", row("switched off", -0.002))
+    assert benchmarks("--from", nothing, "--compare", nothing).status == 0
+    assert benchmarks("--from", more, "--compare", nothing).status == 1
+
+
+def test_a_row_whose_bounds_lie_above_it_is_no_worse_than_itself(tmp_path: Path) -> None:
+    low = kept(tmp_path / "low.json", row("calls", 1.0, low=1.5))
+    assert benchmarks("--from", low, "--compare", low).status == 0
+
+
 def test_a_row_says_that_it_misses_its_limit_and_by_how_much_that_is_known(tmp_path: Path) -> None:
     over = {**row("calls", 0.5), "limit": 0.4}
     name, miss = next(iter(known.MISSES.items()))
