@@ -187,13 +187,6 @@ MISSES: dict[str, Miss] = {
         "takes 172,000 (3.6 %), half of them "
         "a function around it; after the wait for the server they take longer than others",
     ),
-    "… and again and again, 10 calls of each tool between / 1 MB": Miss(
-        1.3,
-        "1.26: 1.13 without a look, of which 0.80 are the samples and 0.13 the SDK's points; 0.09 "
-        "the samples about the percentiles, in order, and 0.03 the figures that are handed "
-        "out again where nothing has changed. Bounds in the place of the former would take 0.02, "
-        "and each document 35 µs more for each tool that was called",
-    ),
     "scrape, 10,000 series / 1,000 series": Miss(
         13.5,
         "12.4 in a run in which prometheus_client's own grew by 11.0: ten times the calls of "

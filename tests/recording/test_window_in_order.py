@@ -6,6 +6,7 @@ import contextlib
 import random
 import statistics
 import tracemalloc
+from array import array
 from collections import deque
 
 import pytest
@@ -80,21 +81,31 @@ def test_a_long_window_that_is_looked_at_again_is_not_sorted_as_a_whole(
 
 
 def test_samples_near_percentiles_are_found_by_their_ranks_also_as_others_come_and_go() -> None:
-    samples = [float(number) for number in range(1000)]
-    bands = Bands(samples)
-    for gone, new in (([], []), ([], [508.0]), ([0.0], [492.0]), ([942.0, 999.0], [943.0, 500.0])):
-        bands.replace(gone, new)
-        for sample in gone:
-            samples.remove(sample)
-        samples = sorted([*samples, *new])
-        size, found = len(samples), {}
-        for place in range(size):
+    ring = array("d", random.Random(1).sample(range(1000), 1000))
+    bands = Bands(ring, sorted(ring), 1002)
+    for gone, new in (
+        ([], []),
+        ([], [508.0]),
+        ([0.0], [492.0]),
+        ([942.0, 999.0], [943.0, 500.0]),
+        ([958.0, 960.0, 508.0], [959.0, 981.0, 982.0]),
+        ([], [990.5]),
+    ):
+        places = [ring.index(sample) for sample in gone]
+        places += range(len(ring), len(ring) + len(new) - len(gone))
+        bands.replace(places, new)
+        for place, sample in zip(places, new, strict=True):
+            ring[place : place + 1] = array("d", [sample])
+        ordered, found = sorted(ring), {}
+        for rank in range(len(ring)):
             with contextlib.suppress(IndexError):
-                found[place] = bands[place]
-        assert len(bands) == size
-        near = [place for place, sample in enumerate(samples) if 492 <= sample <= 508]
-        last = [place for place, sample in enumerate(samples) if sample >= 942]
-        assert found == {place: samples[place] for place in (*near, *last)}
+                found[rank] = bands[rank]
+        assert len(bands) == len(ring)
+        assert found == {
+            rank: sample
+            for rank, sample in enumerate(ordered)
+            if 492 <= sample < 509 or 942 <= sample < 959 or sample >= 982
+        }
 
 
 def test_a_window_that_is_looked_at_again_takes_a_fifth_more_at_most() -> None:

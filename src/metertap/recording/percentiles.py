@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import accumulate
+from math import inf
 from typing import NamedTuple, Protocol
 
 _PERCENTILES = (("p50", 50), ("p95", 95), ("p99", 99))
 _NEAR = 8
-"""Samples that are kept below p50 and p95, and above p50: percentiles move as samples change."""
+"""Samples that are kept on each side of a percentile, which moves as samples change; above p99 all
+are kept."""
 _MOST = 4
 """At most one in so many samples is kept; equal samples may be many."""
+_BOUNDS = 5
+"""Bounds of the three bands, of which the last one is open. The numbers of samples below each band
+that are not kept follow them."""
+_KEPT = (1, 3, 5)
+"""How many bounds are not above the samples of each band."""
+_MOST_SHORT = 1 << 16
+"""The places that two bytes can tell apart."""
 
 
 class Percentiles(NamedTuple):
@@ -86,53 +96,91 @@ def places_of(count: int) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]
 
 
 class Bands:
-    """The samples near p50, and those from below p95 on, sorted; the others are only counted.
+    """The samples near each percentile of a window, in order; the others are only counted.
 
-    A sample is found by its rank among all. IndexError means that it is not kept, or that too many
-    are: then all samples have to be sorted again.
+    They are kept as places in the window's ring, two bytes each, and found by their rank among all
+    samples. IndexError means that a sample is not kept, or that too many are: then all samples have
+    to be sorted again.
     """
 
-    __slots__ = ("_below", "_cut", "_high", "_low", "_middle", "_size", "_top")
+    __slots__ = ("_edges", "_places", "ring")
 
-    def __init__(self, ordered: Sequence[float]) -> None:
-        """Take some hundred samples, smallest first, or more."""
-        size = self._size = len(ordered)
-        (median, _), (p95, _), _ = places_of(size)[0]
-        low = self._low = ordered[median - _NEAR]
-        high = self._high = ordered[median + _NEAR]
-        self._cut = ordered[p95 - _NEAR]
-        self._below = bisect_left(ordered, low)
-        self._middle = array("d", ordered[self._below : bisect_right(ordered, high)])
-        self._top = array("d", ordered[bisect_left(ordered, self._cut) :])
+    def __init__(self, ring: array[float], ordered: Sequence[float], most: int) -> None:
+        """Take the some hundred samples of a ring, and the same in order.
+
+        `most` is the number of samples that the ring may grow to.
+        """
+        self.ring = ring
+        p50, p95, p99 = [place for place, _ in places_of(len(ordered))[0]]
+        bounds = (
+            ordered[p50 - _NEAR],
+            _above(ordered, p50 + _NEAR),
+            ordered[p95 - _NEAR],
+            _above(ordered, p95 + _NEAR),
+            ordered[p99 - _NEAR],
+        )
+        low, high, lower, upper, top = accumulate(bounds, max)  # bands of a short ring overlap
+        skipped = (
+            bisect_left(ordered, low),
+            bisect_left(ordered, lower) - bisect_left(ordered, high),
+            bisect_left(ordered, top) - bisect_left(ordered, upper),
+        )
+        # One array for both, since each takes as much as ten numbers more.
+        self._edges = array("d", (low, high, lower, upper, top, *skipped))
+        near = [
+            place
+            for place, sample in enumerate(ring)
+            if low <= sample and (sample < high or lower <= sample < upper or top <= sample)
+        ]
+        near.sort(key=ring.__getitem__)
+        self._places = array("H" if most <= _MOST_SHORT else "L", near)
 
     def __len__(self) -> int:
-        return self._size
+        return len(self.ring)
 
-    def __getitem__(self, place: int, /) -> float:
-        middle, top = self._middle, self._top
-        if len(middle) + len(top) <= self._size // _MOST:
-            if 0 <= place - self._below < len(middle):
-                return middle[place - self._below]
-            if place >= self._size - len(top):
-                return top[place - self._size]
-        raise IndexError(place)
+    def __getitem__(self, rank: int, /) -> float:
+        places = self._places
+        if len(places) <= len(self.ring) // _MOST:
+            index = rank
+            for region in _KEPT:
+                index -= int(self._edges[_BOUNDS + region // 2])
+                if 0 <= index < len(places):
+                    sample = self.ring[places[index]]
+                    if self._region(sample) == region:
+                        return sample
+        raise IndexError(rank)
 
-    def replace(self, gone: Sequence[float], new: Sequence[float]) -> None:
-        """Replace samples by others, or add some if the window is not full."""
-        self._size += len(new) - len(gone)
-        low, high, cut, middle, top = self._low, self._high, self._cut, self._middle, self._top
-        for sample in gone:
-            if sample < low:
-                self._below -= 1
-            elif sample <= high:
-                del middle[bisect_left(middle, sample)]
-            if sample >= cut:
-                del top[bisect_left(top, sample)]
-        for sample in new:
-            if sample < low:
-                self._below += 1
-            elif sample <= high:
-                insort(middle, sample)
-            if sample >= cut:
-                insort(top, sample)
-        self._middle, self._top = middle[:], top[:]  # copies have exactly the size that is needed
+    def replace(self, places: Iterable[int], samples: Iterable[float]) -> None:
+        """Prepare for a ring that has `samples` in these places, of which some may be new."""
+        edges, kept, ring = self._edges, self._places, self.ring
+        size = len(ring)
+        fresh: dict[int, float] = {}
+
+        def at(place: int) -> float:
+            return fresh[place] if place in fresh else ring[place]
+
+        for place, sample in zip(places, samples, strict=True):
+            if place < size:
+                gone = ring[place]
+                region = bisect_right(edges, gone, 0, _BOUNDS)
+                if region in _KEPT:
+                    del kept[kept.index(place, bisect_left(kept, gone, key=at))]
+                else:
+                    edges[_BOUNDS + region // 2] -= 1
+            fresh[place] = sample
+            region = bisect_right(edges, sample, 0, _BOUNDS)
+            if region in _KEPT:
+                kept.insert(bisect_right(kept, sample, key=at), place)
+            else:
+                edges[_BOUNDS + region // 2] += 1
+        self._places = kept[:]  # a copy has exactly the size that is needed
+
+    def _region(self, sample: float) -> int:
+        """Return how many bounds are not above `sample`."""
+        return bisect_right(self._edges, sample, 0, _BOUNDS)
+
+
+def _above(ordered: Sequence[float], rank: int) -> float:
+    """Return the smallest sample above the one of this rank."""
+    end = bisect_right(ordered, ordered[rank])
+    return ordered[end] if end < len(ordered) else inf

@@ -137,7 +137,7 @@ class Window:
         ordered = sorted(self._ring)
         if len(ordered) > _SHORT:
             if self._was_sorted:
-                self._bands = Bands(ordered)
+                self._bands = Bands(self._ring, ordered, self.size)
             self._was_sorted = True  # the next look, if any, may find few new samples
         return percentiles(ordered, self._factor)
 
@@ -206,7 +206,10 @@ class Window:
         fits = len(late) - over
         bands, self._bands = self._bands, None  # an interrupt may leave them half done
         if bands is not None:
-            bands.replace(self._ring[self._next : end] + self._ring[: max(0, over)], new)
+            size, again = len(self._ring), max(0, over)
+            added = range(size, size + len(new) - len(late))
+            replaced = (*range(self._next, end - again), *range(again))
+            bands.replace((*added, *replaced), new)
         # No call from here on, so that an interrupt cannot come in between.
         if free:
             self._ring = self._ring + new[:free]  # of the exact size, unlike extend
@@ -217,6 +220,8 @@ class Window:
             self._ring[self._next :] = late[:fits]
             self._ring[:over] = late[fits:]
             self._next = over
+        if bands is not None:
+            bands.ring = self._ring
         self._bands = bands
 
 
