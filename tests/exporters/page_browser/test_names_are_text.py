@@ -82,3 +82,18 @@ def test_a_name_that_reverses_text_reverses_nothing_but_itself(tap: Tap, opened:
     for text, places in placed.items():
         assert len(places) > 20, text
         assert places == sorted(places), text
+
+
+def test_a_name_that_no_line_can_divide_makes_no_page_wider(tap: Tap, opened: Open) -> None:
+    name = "\u1100" * 200  # for a browser, one syllable
+    cache = metertap.cache_meter(name)
+    metertap.record_tool_call(name, False, 1.0, name)
+    with metertap.measure_tool(name):
+        cache.miss()
+    for width in (1280, 390):
+        seen = opened(url_of(tap), viewport={"width": width, "height": 800})
+        for button in seen.tab.locator("button.name").all():
+            button.click()
+            expect(button).to_have_attribute("aria-expanded", "true")
+        seen.next_poll()
+        assert seen.tab.evaluate("document.documentElement.scrollWidth") == width
