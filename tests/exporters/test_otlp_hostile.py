@@ -118,8 +118,13 @@ def drip(line: socket.socket, text: bytes) -> None:
         time.sleep(0.05)
 
 
-def drips_its_head(line: socket.socket) -> None:
-    drip(line, b"HTTP/1.1 200 OK\r\nX: " + b"a" * 400)
+def drips_its_status(line: socket.socket) -> None:
+    drip(line, b"HTTP/1.1 200 " + b"a" * 400)
+
+
+def drips_its_headers(line: socket.socket) -> None:
+    line.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+    drip(line, b"a" * 400)
 
 
 def drips_its_body(line: socket.socket) -> None:
@@ -128,7 +133,9 @@ def drips_its_body(line: socket.socket) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "result"), [(drips_its_head, FAILURE), (drips_its_body, SUCCESS)]
+    ("answer", "result"),
+    # The status decides about the request, whatever follows it.
+    [(drips_its_status, FAILURE), (drips_its_headers, SUCCESS), (drips_its_body, SUCCESS)],
 )
 def test_an_exchange_ends_in_the_time_of_an_export_whatever_arrives(
     answer: Answer, result: MetricExportResult, monkeypatch: pytest.MonkeyPatch
