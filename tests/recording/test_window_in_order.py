@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import statistics
 import tracemalloc
 from array import array
 from collections import deque
+from contextlib import nullcontext, suppress
 
 import pytest
 
@@ -98,7 +98,7 @@ def test_samples_near_percentiles_are_found_by_their_ranks_also_as_others_come_a
             ring[place : place + 1] = array("d", [sample])
         ordered, found = sorted(ring), {}
         for rank in range(len(ring)):
-            with contextlib.suppress(IndexError):
+            with suppress(IndexError):
                 found[rank] = bands[rank]
         assert len(bands) == len(ring)
         assert found == {
@@ -106,6 +106,17 @@ def test_samples_near_percentiles_are_found_by_their_ranks_also_as_others_come_a
             for rank, sample in enumerate(ordered)
             if 492 <= sample < 509 or 942 <= sample < 959 or sample >= 982
         }
+
+
+@pytest.mark.parametrize(("equal", "is_kept"), [(72, True), (73, False)])
+def test_at_most_a_quarter_of_the_samples_is_kept_however_many_are_equal(
+    equal: int, is_kept: bool
+) -> None:
+    """Those that are equal to p50 are all near it; 28 more are near p95 and above."""
+    ordered = [float(max(rank, 192 + equal - 1) if rank >= 192 else rank) for rank in range(400)]
+    bands = Bands(array("d", ordered), ordered, 400)
+    with nullcontext() if is_kept else pytest.raises(IndexError):
+        assert bands[200] == 192 + equal - 1
 
 
 def test_a_window_that_is_looked_at_again_takes_a_fifth_more_at_most() -> None:
