@@ -23,11 +23,12 @@ class NotRegular(OSError):
 def opened(path: str | os.PathLike[str], flags: int = 0) -> BinaryIO:
     """Open a regular file to read its bytes, with more `flags` of `os.open`. Raises OSError."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | flags)
+    is_regular = False
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise NotRegular("it is no regular file")
-        # Last, as it does not close the descriptor of a folder, which it refuses.
-        return open(handle, "rb")
-    except BaseException:
-        os.close(handle)
-        raise
+        is_regular = stat.S_ISREG(os.fstat(handle).st_mode)
+    finally:
+        if not is_regular:
+            os.close(handle)
+    if not is_regular:
+        raise NotRegular("it is no regular file")
+    return open(handle, "rb")
