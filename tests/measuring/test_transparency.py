@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 import metertap
+from metertap.measuring.unfinished import Unrun
 
 pytestmark = pytest.mark.interpreter
 
@@ -120,6 +121,27 @@ def test_what_a_decorated_function_makes_is_called_as_what_the_function_makes(
     assert (made.__name__, made.__qualname__) == (function.__name__, function.__qualname__)
     if inspect.iscoroutine(made):
         made.close()
+
+
+class Compiled:
+    """Has what a coroutine of code compiled by Cython has, which is not Python's own type."""
+
+    cr_frame = None
+    is_closed = False
+
+    def __await__(self) -> Iterator[None]:
+        yield
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_a_coroutine_of_compiled_code_is_closed_with_the_one_that_stands_for_it() -> None:
+    compiled = Compiled()
+    unrun = Unrun(compiled)
+    assert not compiled.is_closed
+    del unrun
+    assert compiled.is_closed
 
 
 class Custom(Exception):
@@ -340,6 +362,9 @@ def test_a_copy_of_a_function_is_that_function() -> None:
     assert copy.copy(importable) is importable
     assert copy.deepcopy({"tool": importable})["tool"] is importable
     assert pickle.loads(pickle.dumps(importable)) is importable
+    compiled = metertap.tool(len)
+    assert copy.copy(compiled) is compiled
+    assert copy.deepcopy({"tool": compiled})["tool"] is compiled
 
 
 def test_an_object_that_is_pickled_by_its_name_is_so_decorated() -> None:

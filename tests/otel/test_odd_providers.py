@@ -1,4 +1,4 @@
-"""Meter providers that compare by their fields, and so have no hash."""
+"""Meter providers of tracing libraries, which stand for one of the SDK's."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import gc
 from dataclasses import dataclass
 from typing import Any
 
+from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.metrics import Meter, MeterProvider
 from opentelemetry.sdk.metrics import MeterProvider as SdkProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
 
 import metertap
 from metertap.otel.by_provider import ByProvider
@@ -45,3 +48,43 @@ def test_what_is_kept_of_a_provider_goes_with_it() -> None:
     assert kept.of(first) is not kept.of(Proxy(second.inner))
     gc.collect()
     assert set(map(id, kept.providers())) == {id(first), id(second)}
+
+
+class InSpan(Proxy):
+    """Adds what is recorded to the present span as well, as logfire's does."""
+
+    def get_meter(self, *args: Any, **kwargs: Any) -> Meter:
+        meter = super().get_meter(*args, **kwargs)
+        create = meter.create_histogram
+
+        def create_histogram(name: str, **options: Any) -> Any:
+            histogram = create(name, **options)
+            record = histogram.record
+
+            def recorded(amount: float, attributes: Any, context: Context | None = None) -> None:
+                trace.get_current_span(context).set_attribute(name, amount)
+                record(amount, attributes, context)
+
+            histogram.record = recorded  # type: ignore[method-assign]
+            return histogram
+
+        meter.create_histogram = create_histogram  # type: ignore[method-assign]
+        return meter
+
+
+def test_a_span_of_the_programs_gets_nothing_of_metertaps() -> None:
+    reader = InMemoryMetricReader()
+    provider = InSpan(SdkProvider([reader]))
+    with (
+        metertap.instrument(json_endpoint=False, meter_provider=provider),
+        TracerProvider().get_tracer("shop").start_as_current_span("sale") as span,
+        metertap.measure_tool("search"),
+    ):
+        pass
+    assert dict(getattr(span, "attributes", {})) == {}
+    (point,) = points(reader, DURATION)
+    (exemplar,) = point.exemplars
+    assert (exemplar.trace_id, exemplar.span_id) == (
+        span.get_span_context().trace_id,
+        span.get_span_context().span_id,
+    )

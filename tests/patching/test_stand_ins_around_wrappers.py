@@ -31,6 +31,11 @@ class Shop:
             raise KeyError(name)
         return name * 2
 
+    def sell(self, name: str) -> str:
+        if not name:
+            raise KeyError(name)
+        return name * 2
+
 
 def traced(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give on what an async function gives, as usual decorators do."""
@@ -59,14 +64,15 @@ def by_wrapt(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
 
 @pytest.fixture
 def seen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What a patch of `Shop.find` has seen, which is wrapped before as the test says."""
+    """What a patch of `Shop` has seen, whose methods are wrapped before as the test says."""
     found: list[object] = []
     module = ModuleType(MODULE)
     vars(module)["Shop"] = Shop
     monkeypatch.setitem(sys.modules, MODULE, module)
     monkeypatch.setattr(Shop, "find", request.param(Shop.find))
+    monkeypatch.setattr(Shop, "sell", request.param(Shop.sell))
     make = around("test", lambda *args: args[1:], lambda _note, result: found.append(result))
-    patches = PatchSet(MODULE, [stand_in("Shop.find", make)])
+    patches = PatchSet(MODULE, [stand_in("Shop.find", make), stand_in("Shop.sell", make)])
     patches.install()
     assert patches.problem is None
     yield found
@@ -93,9 +99,10 @@ def test_what_gives_no_coroutine_is_left_alone(seen: list[object]) -> None:
 @pytest.mark.parametrize("seen", [traced, by_wrapt], indirect=True)
 @pytest.mark.usefixtures("seen")
 def test_an_error_shows_no_frame_of_metertaps() -> None:
-    with pytest.raises(KeyError) as raised:
-        asyncio.run(Shop().find(""))
-    files = [frame.filename for frame in traceback.extract_tb(raised.value.__traceback__)]
-    assert files != []
     ours = str(Path(metertap.__file__).parent)
-    assert not [name for name in files if name.startswith(ours)]
+    for call in (lambda: asyncio.run(Shop().find("")), lambda: Shop().sell("")):
+        with pytest.raises(KeyError) as raised:
+            call()
+        files = [frame.filename for frame in traceback.extract_tb(raised.value.__traceback__)]
+        assert files != []
+        assert not [name for name in files if name.startswith(ours)]

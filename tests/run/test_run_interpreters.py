@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from metertap.run.environment import add_hook
 from support import environments
 from support.programs import RUN, executable, run
 
@@ -107,6 +109,48 @@ print(getattr(sys, "ran", None), getattr(sys.modules.get("sitecustomize"), "__fi
     measured = run(*RUN, PYTHON, "-c", code + IS_MEASURED, env=env)
     assert measured.stdout == without.stdout + b"True\n"
     assert measured.stderr == 2 * without.stderr
+
+
+NEXT_INSIDE = """
+import importlib.machinery, os, sys
+sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
+found = importlib.machinery.PathFinder.find_spec("sitecustomize", sys.path)
+if found is not None:
+    found.loader.load_module("sitecustomize")
+sys.ran = True
+"""
+NEXT_APART = """
+import importlib.machinery, importlib.util, os, sys
+sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
+found = importlib.machinery.PathFinder.find_spec("sitecustomize", sys.path)
+if found is not None:
+    found.loader.exec_module(importlib.util.module_from_spec(found))
+sys.ran = True
+"""
+
+
+@pytest.mark.parametrize("following", [False, True], ids=["last", "before another"])
+@pytest.mark.parametrize("tracer", [NEXT_INSIDE, NEXT_APART], ids=["inside", "apart"])
+def test_a_sitecustomize_that_executes_the_next_one_runs_to_its_end(
+    tracer: str, following: bool, tmp_path: Path
+) -> None:
+    first, last = tmp_path / "tracer", tmp_path / "last"
+    first.mkdir()
+    last.mkdir()
+    (first / "sitecustomize.py").write_text(tracer)
+    if following:
+        (last / "sitecustomize.py").write_text("import sys; sys.ran_last = True\n")
+    code = """
+import sys
+print(getattr(sys, "ran", None), getattr(sys, "ran_last", None), "sitecustomize" in sys.modules)
+"""
+    hooked: dict[str, str] = {"PYTHONPATH": str(last)}
+    add_hook(hooked)
+    without = run(PYTHON, "-c", code, env={"PYTHONPATH": os.pathsep.join([str(first), str(last)])})
+    env = {"PYTHONPATH": os.pathsep.join([str(first), hooked["PYTHONPATH"]])}
+    measured = run(PYTHON, "-c", code + IS_MEASURED, env=env)
+    assert measured.stdout == without.stdout + b"True\n"
+    assert measured.stderr == without.stderr
 
 
 def test_modules_beside_the_program_go_before_those_that_metertap_imported(tmp_path: Path) -> None:

@@ -171,10 +171,12 @@ class _OfObject(_DecoratedAgain):
             return False
 
     def __copy__(self) -> Any:
-        return _measured(copy.copy(self.__wrapped__), self._self_label)
+        copied = copy.copy(self.__wrapped__)
+        return self if copied is self.__wrapped__ else _measured(copied, self._self_label)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return _measured(copy.deepcopy(self.__wrapped__, memo), self._self_label)
+        copied = copy.deepcopy(self.__wrapped__, memo)
+        return self if copied is self.__wrapped__ else _measured(copied, self._self_label)
 
 
 class _ObjectWrapper(_OfObject, _Decorated):

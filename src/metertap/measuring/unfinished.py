@@ -48,6 +48,12 @@ def can_be_awaited(result: object) -> bool:
     return any("__await__" in _own(base) for base in _bases(type(result)))
 
 
+def _is_compiled(made: object) -> bool:
+    """Return whether `made` is a coroutine of compiled code, without calling its metaclass."""
+    names = {name for base in _bases(type(made)) for name in _own(base)}
+    return names.issuperset(("__await__", "cr_frame", "close"))
+
+
 def later(own: Ends, frame: Frame, started: float, made: Any) -> Any:
     """Return the stand-in for `made`, which the call of `frame` returned. Never raises.
 
@@ -99,8 +105,10 @@ class Unrun:
 
     def __del__(self) -> None:
         made = getattr(self, "_made", None)  # an interrupt may have come before it was set
-        if type(made) is CoroutineType:
-            made.close()  # or Python would warn that it was never awaited
+        # Or Python would warn that it was never awaited. Coroutines of compiled code have a type
+        # of their own, which has the same methods.
+        if made is not None and (type(made) is CoroutineType or _is_compiled(made)):
+            made.close()
 
 
 class Steps:

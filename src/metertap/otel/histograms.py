@@ -22,6 +22,12 @@ from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram, MeterProvider
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    NonRecordingSpan,
+    get_current_span,
+    set_span_in_context,
+)
 
 from metertap import catalogue, faults
 from metertap.otel import others
@@ -47,6 +53,18 @@ except ImportError:
 _NOWHERE = Context()
 
 
+def _without_span() -> Context | None:
+    """Return the present context with the span's ids only; None if there is no span.
+
+    A provider may write what is recorded into the span, which is the program's: logfire's sums up
+    the tokens of model calls there, and would have them twice.
+    """
+    span = get_current_span()
+    if span is INVALID_SPAN:
+        return None
+    return set_span_in_context(NonRecordingSpan(span.get_span_context()))
+
+
 class PlainHistogram:
     """Recording by the public API, value by value."""
 
@@ -60,9 +78,10 @@ class PlainHistogram:
         """Do nothing: no attributes are kept."""
 
     def record(self, batch: Batch, attributes: dict[str, str]) -> None:
-        """Record durations; their exemplars have the context of this call."""
+        """Record durations; their exemplars have the ids of the present span."""
+        context = _without_span()
         for done in range(batch.taken_by.get(self, 0), len(batch)):
-            self._histogram.record(batch.durations[done], attributes)
+            self._histogram.record(batch.durations[done], attributes, context)
             batch.taken_by[self] = done + 1
 
 

@@ -70,9 +70,13 @@ def stand_in(attribute: str, make: Make, *, optional: bool = False, own: bool = 
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         # The attribute is no plain function, since other code has wrapped it: made for each call.
-        if instance is None:
-            return make(_passing(wrapped, 0), [True])(*args, **kwargs)
-        return make(_passing(wrapped, 1), [True])(instance, *args, **kwargs)
+        try:
+            if instance is None:
+                return make(_passing(wrapped, 0), [True])(*args, **kwargs)
+            return make(_passing(wrapped, 1), [True])(instance, *args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
 
     def made(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
         if _gives_coroutines(method):

@@ -4,8 +4,10 @@
 program may turn out to be, so it is plain and imports nothing that could be missing.
 """
 
-import os
-import sys
+_is_guest = any(not name.startswith("__") for name in globals())
+
+import os  # noqa: E402  # the line above must not see it
+import sys  # noqa: E402
 
 
 def _leave_no_trace():
@@ -85,10 +87,18 @@ def _say(message):
 _python = os.environ.pop("METERTAP_RUN_PYTHON", "")  # where `python` was named without a path
 _ours = _leave_no_trace()
 _this = sys.modules.pop("sitecustomize", None)  # kept: Python 2 empties a module that nobody holds
+# A tracer's own `sitecustomize` may look for the next one and execute it inside itself. It stays
+# the module of that name, and an error would end it.
+_is_guest = _is_guest or _this is None or vars(_this) is not globals()
 try:
     # The environment's own module, which this file hid. Where there is none, the error tells Python
     # that there is no such module, this one included; any other error is the environment's own.
     import sitecustomize
+except ImportError as _error:
+    if not _is_guest or getattr(_error, "name", None) != "sitecustomize":
+        raise
 finally:
+    if _is_guest and _this is not None:
+        sys.modules["sitecustomize"] = _this
     if _ours and not _is_housekeeping():
         _start()
