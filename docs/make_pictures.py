@@ -1,10 +1,9 @@
-"""Makes the terminal's pictures in this folder: `python docs/make_pictures.py`.
+"""Makes the pictures of the page and the terminal in this folder: `python docs/make_pictures.py`.
 
-Runs the demo's server under its real client for a minute and draws the tables that
-`metertap demo` shows, and the screen of `metertap top` with a row unfolded. Then it draws what
-commands write to a terminal: of two releases of the demo, of gunicorn's workers, and of what tools
-cost.
-Needs `pip install '.[demo,costs,regressions]' gunicorn`.
+Runs the demo's server under its real client for a minute and draws the screen of `metertap top`
+with a row unfolded. Then it draws what commands write to a terminal: of two releases of the demo,
+of gunicorn's workers, and of what tools cost. Last, it photographs the live page of the demo.
+Needs `pip install -e '.[dev]'`, and chromium on PATH. Takes seven minutes.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import io
 import os
 import pty
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,26 +22,26 @@ import time
 import urllib.request
 from pathlib import Path
 
+from playwright.sync_api import sync_playwright
 from rich.console import Console, RenderableType
 from rich.text import Text
 
 from metertap.cli.demo import command
 from metertap.cli.demo.client import DemoClient
-from metertap.cli.processes import Process, document_of
-from metertap.cli.tables import to_rich
+from metertap.cli.processes import processes
 from metertap.cli.top.poller import Poller
 from metertap.cli.top.screen import Screen
 from metertap.cli.top.table_state import View
-from metertap.tables.figures import tables
 
 _SECONDS = 60
+_PAGE_SECONDS = 150
 _WIDTH = 100
 _WIDE = 150
 _LINES = 24
 
 
-async def _shown(url: str, pid: int) -> tuple[list[RenderableType], RenderableType]:
-    """Return the demo's tables, and the screen of `top`, while the client is at work."""
+async def _shown(url: str, pid: int) -> RenderableType:
+    """Return the screen of `top` while the client is at work."""
     client = DemoClient(url)
     work = asyncio.create_task(client.run())
     addresses = await command._addresses(pid)
@@ -49,20 +49,15 @@ async def _shown(url: str, pid: int) -> tuple[list[RenderableType], RenderableTy
     for _ in range(_SECONDS):
         await asyncio.sleep(1)
         await asyncio.to_thread(poller.take)
-    process = Process(addresses.json_url or "", "metertap-demo", pid)
-    document = await asyncio.to_thread(document_of, process)
     poller.end()
     client.end()
     await work
-    parts: list[RenderableType] = []
-    for table in tables(document, name=process.name, pid=process.pid, url=process.url):
-        parts += (to_rich(table), "")
     view = View()
     screen = Screen(poller, view)
     screen.draw(_WIDTH, _LINES, time.time())  # before a row can be unfolded, there must be one
     for key in ("enter", "down"):  # the tool that asks a cache
         view.press(key)
-    return parts, screen.draw(_WIDTH, _LINES, time.time())
+    return screen.draw(_WIDTH, _LINES, time.time())
 
 
 def _draw(name: str, title: str, parts: list[RenderableType], width: int = _WIDTH) -> None:
@@ -134,10 +129,29 @@ def _costs() -> None:
     _draw("costs.svg", "metertap demo --costs", shown, _WIDE)
 
 
+def _page() -> None:
+    """Photograph the live page after some minutes, with a tool that fails unfolded."""
+    demo = [sys.executable, "-m", "metertap", "demo"]
+    with (
+        subprocess.Popen([*demo, "--duration", f"{_PAGE_SECONDS + 30}"]),
+        sync_playwright() as made,
+    ):
+        time.sleep(15)
+        (process,) = processes(None)
+        browser = made.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+        )
+        tab = browser.new_page(viewport={"width": 1280, "height": 1000})
+        tab.goto(f"{process.url}/")
+        tab.click("#tools button.name:has-text('order')")
+        tab.wait_for_timeout(_PAGE_SECONDS * 1000)
+        tab.screenshot(path=Path(__file__).with_name("page-light.png"))
+
+
 def main() -> None:
     with command._server(0, None, None, "1.0", False) as (server, url):
-        of_demo, of_top = asyncio.run(_shown(url, server.pid))
-    _draw("demo.svg", "metertap demo", of_demo)
+        of_top = asyncio.run(_shown(url, server.pid))
     _draw("top.svg", "metertap top", [of_top])
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder  # what else runs on this machine is in no picture
@@ -145,6 +159,7 @@ def main() -> None:
         _two_releases()
         _workers()
         _costs()
+        _page()
 
 
 if __name__ == "__main__":

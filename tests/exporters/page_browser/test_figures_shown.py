@@ -234,6 +234,12 @@ def test_weights_have_their_units_in_their_headings_and_stay_in_their_card(
             .map((part) => part.textContent)"""
     )
     assert over == []
+    labels = tab.tab.evaluate(
+        """() => [...document.querySelectorAll("#weights .row > td")]
+            .filter((cell) => cell.scrollWidth > cell.clientWidth)
+            .map((cell) => cell.dataset.label)"""
+    )
+    assert labels == []  # on a phone a cell has its heading above it
 
 
 def test_requests_and_sessions_are_shown_where_there_are_any(tap: Tap, opened: Open) -> None:
