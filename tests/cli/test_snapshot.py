@@ -77,6 +77,16 @@ def test_no_figure_is_folded_in_a_terminal_of_any_width(url: str) -> None:
             assert max(map(len, text.splitlines())) <= 80
 
 
+def test_a_width_that_only_looks_like_a_number_is_none(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("COLUMNS", "LINES"):
+        monkeypatch.setenv(name, "²")
+    shown = run_in_terminal(METERTAP, "snapshot", url, columns=200)
+    assert (shown.status, shown.stderr) == (0, b"")
+    assert b"a_tool_with_quite_a_long_name" in shown.stdout
+
+
 def test_a_terminal_without_rich_gets_the_same_table(url: str, tmp_path: Path) -> None:
     core = environments.core(tmp_path / "core")
     shown = run_in_terminal(core, "-m", "metertap", "snapshot", url, columns=40).stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import shutil
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -37,9 +38,12 @@ def show(tables: Iterable[Table], width: int | None = None) -> None:
     if sys.stdout.isatty() and has_rich():
         from rich.console import Console
 
-        columns = Console().width if width is None else min(width, Console().width)
+        # Given to rich, which would take COLUMNS and LINES for numbers if they only look like some.
+        columns, lines = shutil.get_terminal_size()
+        columns = columns if width is None else min(width, columns)
         for table in tables:
-            Console(width=max(columns, _least_width(table))).print(to_rich(table), "")
+            console = Console(width=max(columns, _least_width(table)), height=lines)
+            console.print(to_rich(table), "")
     else:
         for table in tables:
             sys.stdout.write(plain(table, width) + "\n")

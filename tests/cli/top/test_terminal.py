@@ -152,3 +152,29 @@ def test_a_terminal_without_such_characters_gets_others(shop: Measured) -> None:
         assert cells(screen, "first")[3:6] == ["-", "-", "-"]
         terminal.resize(30, 10)
         assert "?" not in terminal.shows(lambda text: "p95v" in text and "active" not in text)[:-30]
+
+
+@pytest.mark.parametrize(
+    "env",
+    [{"COLUMNS": "²", "LINES": "²"}, {"TTY_INTERACTIVE": "0"}, {"TTY_COMPATIBLE": "0"}],
+    ids=repr,
+)
+def test_variables_that_others_read_leave_no_screen_empty(
+    env: dict[str, str], shop: Measured
+) -> None:
+    with top(shop.url, env=env) as terminal:
+        terminal.shows(lambda text: "first" in text)
+        terminal.press("q")
+        assert terminal.ends() == 0
+
+
+def test_of_a_terminal_that_tells_an_impossible_size_a_part_is_drawn(shop: Measured) -> None:
+    with top(shop.url, columns=20) as terminal:
+        terminal.shows(lambda text: "first" in text)
+        terminal._set_size(20, 65_535)  # the emulator itself keeps its lines
+        before = len(terminal.written)
+        terminal.process.send_signal(signal.SIGWINCH)
+        wait_for(lambda: len(terminal.written) > before or terminal._read(0.05) is None)
+        terminal.press("q")
+        assert terminal.ends() == 0
+        assert len(terminal.written) < 500_000

@@ -27,6 +27,10 @@ _ESCAPE_SECONDS = 0.1
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGWINCH", "SIGCONT")
 _ENDS = {signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
 _IFLAG = 0
+_USUAL = 80, 24
+"""The columns and lines of a terminal that does not tell its size."""
+_MOST = 1000, 500
+"""The most columns and lines that are drawn: a terminal may tell 65,535 of each."""
 _LEAVE_SCREEN = b"\x1b[0m\x1b[?25h\x1b[?1049l"
 
 
@@ -38,7 +42,16 @@ class Terminal:
         """Whether a signal such as Ctrl-C has ended the view, or the terminal has been closed."""
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # some terminals do not use UTF-8
-        self._console = Console(highlight=False, emoji=False, markup=False)
+        # It is a terminal, whatever variables tell rich, and `show` gives it the present size.
+        self._console = Console(
+            highlight=False,
+            emoji=False,
+            markup=False,
+            force_terminal=True,
+            force_interactive=True,
+            width=_USUAL[0],
+            height=_USUAL[1],
+        )
         self.encoding = self._console.encoding
         self._keys = Keys()
         self._input = sys.stdin.fileno()
@@ -92,7 +105,7 @@ class Terminal:
             columns, lines = os.get_terminal_size(sys.stdout.fileno())
         except OSError:
             columns, lines = 0, 0
-        return columns or 80, lines or 24
+        return min(columns or _USUAL[0], _MOST[0]), min(lines or _USUAL[1], _MOST[1])
 
     def show(self, screen: RenderableType, size: tuple[int, int]) -> None:
         """Draw a screen over the one before."""
