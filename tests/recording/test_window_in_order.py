@@ -101,6 +101,7 @@ def test_samples_near_percentiles_are_found_by_their_ranks_also_as_others_come_a
             with suppress(IndexError):
                 found[rank] = bands[rank]
         assert len(bands) == len(ring)
+        assert (len(bands._places), bands._places.itemsize) == (len(found), 2)  # no others are kept
         assert found == {
             rank: sample
             for rank, sample in enumerate(ordered)
