@@ -176,6 +176,11 @@ def test_the_cost_in_short_is_that_of_the_stored_run() -> None:
         assert set(told) <= set(lines), said.name
 
 
+def test_every_group_is_on_the_page_about_costs() -> None:
+    page = (CLONE / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert [group for group in command.GROUPS if f"`{group}`" not in page] == []
+
+
 def test_a_line_has_the_figures_of_its_row() -> None:
     name = "MCP 2.x tools/call, MCPServer / CPU of the call"
     row, _, against = name.partition(" / ")
