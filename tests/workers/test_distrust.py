@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+import tracemalloc
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,10 +22,10 @@ from metertap.workers import holder, members
 from metertap.workers.group import WorkerGroup
 from metertap.workers.holder import NOT_REACHED, REACHED, Gathered, Holder
 from metertap.workers.ledger import Ledger
-from metertap.workers.lines import Line
+from metertap.workers.lines import Incoming, Line, ask_all
 from metertap.workers.members import SOCKET, TOTALS, Files
 from metertap.workers.sections import FIGURES
-from metertap.workers.wire import framed
+from metertap.workers.wire import MOST_BYTES, framed
 from support.members import ASK_SECONDS, SERVICE, another, calls
 from support.programs import started
 from support.waiting import stop, wait_for
@@ -97,6 +98,30 @@ def test_a_worker_that_answers_nonsense_is_named_and_nothing_else(
     assert [(item.pid, item.state) for item in gathered.workers[1:]] == [(process.pid, NOT_REACHED)]
     assert gathered.workers[1].reason
     assert math.isfinite(gathered.workers[1].age_seconds)  # as JSON has it
+
+
+def test_of_a_wrong_answer_nothing_stays(stack: ExitStack) -> None:
+    process = lies(stack, b"\x00\x03\x0d\x40" + b"[" * 200_000)
+    other = members.member(process.pid)
+    line = Line(other, Files(SERVICE).name(other, SOCKET))
+    stack.callback(line.close)
+    failed = ask_all([line], framed({"sections": []}), 60.0, lambda _member, _message: None)
+    assert (failed[other].__traceback__, failed[other].__context__) == (None, None)
+
+
+def test_a_length_alone_takes_no_memory() -> None:
+    ours, its = socket.socketpair()
+    with ours, its:
+        its.sendall(struct.pack(">I", MOST_BYTES) + b"x")
+        tracemalloc.start()
+        try:
+            incoming = Incoming(MOST_BYTES)
+            for _ in range(3):
+                assert incoming.take(ours) is None
+                its.sendall(b"x")
+            assert tracemalloc.get_traced_memory()[1] < 100_000
+        finally:
+            tracemalloc.stop()
 
 
 def test_one_that_hangs_delays_no_answer_for_long(

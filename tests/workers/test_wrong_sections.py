@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from array import array
 from collections.abc import Iterator
 from decimal import Decimal
@@ -19,6 +20,7 @@ from metertap.workers.coding import decoder
 from metertap.workers.exchange import Changes, Heard, Told
 from metertap.workers.rows import Part
 from metertap.workers.sections import Section
+from metertap.workers.wire import VERSION, loaded
 from support.told import ledger_of, merged
 
 
@@ -117,6 +119,15 @@ def is_refused_or_sane(tools: Section, written: Any, samples: bytes, part: Part)
 def test_a_text_that_cannot_be_written_is_refused() -> None:
     with pytest.raises(Malformed, match="cannot be written"):
         decoder(str)(["search", "\ud800"], 2, Samples(memoryview(b"")))
+
+
+def test_json_that_takes_many_times_its_length_is_refused() -> None:
+    parts = b'{"version": 7, "x": [' + b"[]," * 3_000_000 + b"[]]}"
+    with pytest.raises(Malformed, match="too many parts"):
+        loaded(struct.pack(">I", len(parts)) + parts)
+    texts = json.dumps({"version": VERSION, "x": ["x" * 1000] * 10_000}).encode()
+    found, _ = loaded(struct.pack(">I", len(texts)) + texts)
+    assert len(found["x"]) == 10_000
 
 
 def test_what_is_no_time_is_refused() -> None:

@@ -88,6 +88,9 @@ class Incoming:
 
     def take(self, line: socket.socket) -> Message | None:
         """Read what has arrived; return the message once it is whole. Raises OSError, Malformed."""
+        if self._size is not None and self._taken == len(self._bytes):
+            # No more than as much as has come: who tells a length may send nothing.
+            self._bytes.extend(bytes(min(self._taken, self._size - self._taken)))
         try:
             with memoryview(self._bytes) as whole, whole[self._taken :] as rest:
                 taken = line.recv_into(rest)
@@ -100,8 +103,7 @@ class Incoming:
             length = _LENGTH.unpack_from(self._bytes)[0]
             if not 0 < length <= self._most:
                 raise Malformed("a message is empty or too long")
-            size = self._size = _LENGTH.size + length
-            self._bytes.extend(bytes(max(0, size - len(self._bytes))))
+            self._size = _LENGTH.size + length
         if self._size is None or self._taken < self._size:
             return None
         if self._taken > self._size:
@@ -176,7 +178,7 @@ def ask_all(
                 if line.is_waiting and line.socket is not None:
                     waiting.register(line.socket, selectors.EVENT_READ, line)
             except OSError as error:
-                failed[line.member] = error
+                failed[line.member] = _bare(error)
                 line.close()
         meanwhile()
         while waiting.get_map() and (left := until - time.monotonic()) > 0:
@@ -200,9 +202,15 @@ def ask_all(
                 except Exception as error:
                     if not isinstance(error, OSError | Malformed):
                         faults.fault("workers.asked", error)
-                    failed[line.member] = error
+                    failed[line.member] = _bare(error)
                     line.close()
                 waiting.unregister(key.fileobj)
         for key in list(waiting.get_map().values()):
             failed[key.data.member] = TimeoutError(f"no answer within {seconds:g} s")
     return failed
+
+
+def _bare(error: Exception) -> Exception:
+    """Return an error without its frames, which would keep a whole message in memory."""
+    error.__context__ = None
+    return error.with_traceback(None)

@@ -16,6 +16,14 @@ VERSION = 7
 """The version of this format; messages of other versions are not read."""
 MOST_BYTES = 64 * 2**20
 """The longest message that is read: 2,000 series with windows of 1,000 samples take 17 MB."""
+_USUAL_BYTES = 8 * 2**20
+"""The length of JSON up to which its parts are not counted: 2,000 series have at most 6 MB."""
+_SIGNS = (b"[", b"{", b",", b":")
+_MOST_SIGNS = 5_000_000
+"""The most of these signs in longer JSON; each may make an object of some 60 bytes.
+
+20,000 series have 2,500,000. A message of empty lists would take 30 times its length.
+"""
 _LENGTH = struct.Struct(">I")
 
 
@@ -39,7 +47,12 @@ def loaded(data: bytes | bytearray) -> tuple[dict[str, Any], Samples]:
     """Read what `dumped` wrote. Raises Malformed."""
     try:
         end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
-        found = json.loads(data[_LENGTH.size : end], parse_constant=_refuse)
+        text = data[_LENGTH.size : end]
+        if len(text) > _USUAL_BYTES and sum(map(text.count, _SIGNS)) > _MOST_SIGNS:
+            raise Malformed("it has too many parts")
+        found = json.loads(text, parse_constant=_refuse)
+    except Malformed:
+        raise
     except (ValueError, RecursionError, struct.error):
         raise OtherVersion("it is no JSON") from None
     if not isinstance(found, dict) or found.get("version") != VERSION:
