@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import metertap
 from metertap.cli import main
+from metertap.runtime.running import unserved
+from support.waiting import wait_for
 
 
 @pytest.mark.parametrize(
@@ -71,3 +74,12 @@ def test_a_full_device_is_one_line(tmp_path: Path) -> None:
         1,
         b"metertap rules: [Errno 28] No space left on device\n",
     )
+
+
+def test_costs_says_why_no_process_can_be_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["costs"]) == 1
+    assert "no measured process of this user runs" in capsys.readouterr().err
+    with metertap.instrument(json_endpoint=False, service_name="shop"):
+        wait_for(unserved)
+        assert main(["costs"]) == 1
+    assert "is not shown: its JSON endpoint is switched off" in capsys.readouterr().err

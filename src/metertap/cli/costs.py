@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from metertap.cli.client import NONE, Unreachable
 from metertap.cli.credentials import Credentials
-from metertap.cli.processes import asked, document_of, processes, told_of
+from metertap.cli.processes import asked, document_of, none_run, processes, told_of, unserved
 from metertap.cli.tables import complain, show, write_json
-from metertap.runtime import running
 from metertap.tables import costs as tables
 from metertap.tables.sections import Costs
 
@@ -21,8 +20,9 @@ _NONE_SEEN = (
 def costs(url: str | None, *, as_json: bool, given: Credentials = NONE) -> int:
     """Show the costs of one process, or of all of this user. Returns exit status 1 without any."""
     found = processes(url, given)
-    if not found:
-        complain(_COMMAND, running.problem() or "no measured process of this user can be asked")
+    hidden = unserved() if url is None else []
+    if not found and not hidden:
+        complain(_COMMAND, none_run())
     shown: list[Costs] = []
     for process, document in asked(found, document_of):
         if isinstance(document, Unreachable):
@@ -37,6 +37,8 @@ def costs(url: str | None, *, as_json: bool, given: Credentials = NONE) -> int:
             made = tables.tables(spent)
             made[0].title = f"{document['service'].get('name', process.name)}: {made[0].title}"
             show(made)
+    for item, reason in hidden:
+        complain(_COMMAND, f"{item.service} pid {item.pid} is not shown: {reason}")
     if as_json and shown:
         write_json(shown[0] if url is not None else shown)
     return 0 if shown else 1
