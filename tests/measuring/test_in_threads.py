@@ -83,3 +83,28 @@ def test_one_that_begins_after_nobody_waits_for_it_takes_nothing_off(
     framework.run("search")
     figures = metertap.get_all_metrics()["tool_metrics"]["search"]
     assert figures["total_latency_ms"] == 2 * WORK * 1000
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("is_passed", [True, False])
+def test_of_one_that_takes_any_arguments_the_function_is_found_by_its_place(
+    place: int, is_passed: bool, framework: Any, clock: StoppedClock
+) -> None:
+    """As functions do that wrap the framework's own, such as another instrumentation's."""
+
+    async def in_thread(*args: Any, **kwargs: Any) -> int:
+        clock.takes(WAIT)
+        function: Callable[..., int] = args[place] if is_passed else kwargs["function"]
+        return function(*args[place + 1 :])
+
+    def work(number: int = 3) -> int:
+        clock.takes(WORK)
+        return number
+
+    run = timed_in_thread(framework.handlers, place)(in_thread, [True])
+    given = ("config",) * place
+    call = run(*given, work, 7) if is_passed else run(function=work)
+    framework.tools["search"] = lambda: asyncio.run(call)
+    assert framework.run("search") == (7 if is_passed else 3)
+    figures = metertap.get_all_metrics()["tool_metrics"]["search"]
+    assert figures["total_latency_ms"] == (WORK if is_passed else WAIT + WORK) * 1000

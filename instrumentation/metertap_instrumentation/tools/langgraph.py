@@ -15,7 +15,7 @@ from metertap.measuring.frameworks import Handlers
 from metertap.measuring.wrappers import plain_wrapper
 from metertap.outcomes import CALLER_ERROR, Ending
 from metertap.patching.patch_set import PatchSet
-from metertap.patching.targets import Target
+from metertap.patching.targets import comparable
 from metertap_instrumentation.instrumentation import Instrumentation
 from metertap_instrumentation.libraries import LIBRARIES
 from metertap_instrumentation.tools import langchain
@@ -39,7 +39,7 @@ class Unknown(Handlers):
         return Ending(CALLER_ERROR, CALLER_ERROR)
 
 
-_UNKNOWN = Target("ToolNode._validate_tool_call", plain_wrapper(Unknown()))
+_UNKNOWN = comparable("ToolNode._validate_tool_call", plain_wrapper(Unknown()))
 INSTRUMENTATION = Instrumentation(
     LIBRARIES["tools.langgraph"], [PatchSet("langgraph.prebuilt.tool_node", [_UNKNOWN])]
 )

@@ -8,7 +8,8 @@ part of it. While another function of the same call runs, nothing is taken off.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from types import FunctionType
+from typing import Any, cast
 
 from metertap import faults, locks
 from metertap.measuring.calls import STARTED, Frame, clock
@@ -54,10 +55,36 @@ def timed_in_thread(handlers: Handlers, place: int = 0) -> Make:
         return None
 
     def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+        if place >= cast(FunctionType, method).__code__.co_argcount:
+            return _taking_any(method, live, watch, place)
         place_of = {"function": f"{OURS}{place}"}
         return shaped(method, _RUN, place_of, hide=hide_frame, live=live, watch=watch)
 
     return make
+
+
+def _taking_any(
+    method: Callable[..., Any],
+    live: Live,
+    watch: Callable[[Callable[..., Any]], _Watched | None],
+    place: int,
+) -> Callable[..., Any]:
+    """Return the stand-in for a function that takes any arguments, as wrappers of others do."""
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        watched = watch(args[place]) if live and len(args) > place else None
+        if watched is not None:
+            args = (*args[:place], watched.run, *args[place + 1 :])
+        try:
+            return await method(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        finally:
+            if watched is not None:
+                watched.answered()
+
+    return call
 
 
 class _Waits:

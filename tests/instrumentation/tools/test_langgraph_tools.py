@@ -111,6 +111,19 @@ def test_a_node_that_handles_errors(is_async: bool, tap: Tap) -> None:
     assert MADE_UP not in json.dumps([tap.snapshot(), tap.diagnosis()], default=str)
 
 
+def test_an_unknown_tool_is_counted_where_a_decorator_takes_the_patched_function(
+    tap: Tap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patched = vars(ToolNode)["_validate_tool_call"]
+
+    def decorated(self: ToolNode, call: Any) -> Any:
+        return patched(self, call)
+
+    monkeypatch.setattr(ToolNode, "_validate_tool_call", decorated)
+    graph(ToolNode(TOOLS)).invoke({"messages": [asking((MADE_UP, 1))]})
+    assert counted(tap) == {"_OTHER": {"caller_error": 1}}
+
+
 def test_a_node_that_handles_none(tap: Tap) -> None:
     node = graph(ToolNode(TOOLS, handle_tool_errors=False))
     with pytest.raises(LookupError):
