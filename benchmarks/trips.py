@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import FrameType
@@ -42,6 +42,8 @@ from metertap.state import recorder
 
 _ROOT = Path(__file__).parents[1]
 _OURS = tuple(f"{_ROOT / room}/" for room in ("src", "instrumentation", "exporters"))
+_TIMES = 3
+"""How often a call or lookup is followed."""
 _EVERYWHERE = ("faults.py", "locks.py", "state.py", "/threads.py", "/signal_mask.py")
 
 Runs = Counter[tuple[str, str]]
@@ -84,11 +86,24 @@ async def of_call(read: Callable[[], object], is_view: bool) -> list[str]:
         for _ in range(20):  # the first ones look up what the others find
             await client.call_tool("work", {"number": 1})
         again = read_twice(read)
-        with counted() as during:
-            await client.call_tool("work", {"number": 1})
-        with counted() as reading:
-            read()
+        both = []
+        for _ in range(_TIMES):
+            with counted() as during:
+                await client.call_tool("work", {"number": 1})
+            with counted() as reading:
+                read()
+            both.append((during, reading))
+    during, reading = each_time(both)
     return files(during, reading - (idle if is_view else again))
+
+
+def each_time(both: Sequence[tuple[Runs, Runs]]) -> tuple[Runs, Runs]:
+    """Return what ran each time, in the work and in the reading after it.
+
+    A reading or a thread of metertap's looks for new caches now and then, which is no part of it.
+    """
+    during, reading = (functools.reduce(operator.and_, runs) for runs in zip(*both, strict=True))
+    return during, reading
 
 
 def read_twice(read: Callable[[], object]) -> Runs:
@@ -108,15 +123,14 @@ def of_lookup() -> list[str]:
         cache["a"] = 1
         assert cache["a"] == 1
         tap.snapshot()
-        lookups, readings = [], []
-        for _ in range(3):  # a reading looks for new caches now and then, which is no part of it
+        both = []
+        for _ in range(_TIMES):
             with counted() as during:
                 assert cache["a"] == 1
             with counted() as reading:
                 tap.snapshot()
-            lookups.append(during)
-            readings.append(reading)
-        during, reading = (functools.reduce(operator.and_, runs) for runs in (lookups, readings))
+            both.append((during, reading))
+        during, reading = each_time(both)
         return files(during, reading - idle)
 
 

@@ -19,7 +19,7 @@ from support import breaking
 from support.metric_data import points
 from support.waiting import wait_for
 
-TELL_OTHERWISE = {"config_file.py", "parsing.py"}
+TELL_OTHERWISE = {"config_file.py", "parsing.py", "regular.py"}
 """What these raise is told as a setting, or a file, that cannot be used."""
 
 
