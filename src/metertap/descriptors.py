@@ -25,7 +25,7 @@ class Witness:
 
     def close(self) -> None:
         """Close it, unless its number belongs to a file of the program by now."""
-        if self.is_there():
+        if self._identity is not None and self.is_there():
             os.close(self._number)
             self._identity = None
 

@@ -19,6 +19,7 @@ from metertap.history.file_answers import FileAnswers
 from metertap.history.sketch import Sketch
 from metertap.history.store import Store
 from support.stored_history import MEGABYTE, MIDNIGHT, RUN, interval, slices
+from support.warned import warnings_of
 
 
 def test_a_file_of_another_program_is_left_alone(path: Path) -> None:
@@ -39,6 +40,36 @@ def test_a_file_of_a_newer_metertap_is_left_alone(path: Path, store: Store) -> N
         newer.execute("PRAGMA user_version = 99")
     for use in (lambda: Store(path, MEGABYTE), lambda: FileAnswers(path)):
         with pytest.raises(HistoryError, match="newer metertap wrote it"):
+            use()
+
+
+def test_a_damaged_row_keeps_no_other_from_becoming_part_of_a_longer_one(
+    path: Path, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    def calls(step: float) -> int:
+        return sum(sum(one.outcomes.values()) for one in slices(path, step=step))
+
+    store.write(RUN, [(MIDNIGHT + 10 * number, interval(1)) for number in range(3)])
+    before = calls(10.0)
+    with closing(sqlite3.connect(path)) as broken:
+        broken.execute("UPDATE chunk SET data = x'00' WHERE id = 2")
+        broken.commit()
+    store.tend(MIDNIGHT + 3600)
+    assert str(path) in "".join(warnings_of(caplog))
+    assert 3 * calls(60.0) == 2 * before > 0
+    store.tend(MIDNIGHT + 3 * 86_400)
+    assert calls(10.0) == calls(60.0)  # the damaged row is gone
+
+
+def test_a_damaged_schema_is_told(path: Path, store: Store) -> None:
+    store.write(RUN, [(MIDNIGHT, interval(1))])
+    store.close()
+    with closing(sqlite3.connect(path)) as whole:
+        whole.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = path.read_bytes().replace(b"tablerunrun", b"tabler\xd6nrun", 1)
+    path.write_bytes(content)
+    for use in (lambda: Store(path, MEGABYTE), lambda: FileAnswers(path)):
+        with pytest.raises(HistoryError, match=f"{path}: it is damaged"):
             use()
 
 

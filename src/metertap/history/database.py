@@ -124,6 +124,10 @@ def open_to_read(path: Path, steps: Steps, busy_seconds: float = 2.0) -> sqlite3
                     connection.close()
                 if how != "mode=ro" or os.access(path.parent, os.W_OK):
                     raise
+            except BaseException:
+                if connection is not None:
+                    connection.close()
+                raise
             else:
                 return connection
         raise AssertionError("unreachable")
@@ -171,8 +175,10 @@ def told(path: Path) -> Iterator[None]:
     """Turn an error of the file into a HistoryError that names it."""
     try:
         yield
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, UnicodeError, sqlite3.Error) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if isinstance(error, UnicodeError):  # SQLite quotes a name of a damaged file
+            why = "it is damaged"
         if why == "interrupted":  # by `Steps`
             why = "it is damaged (its rows do not end)"
         if isinstance(error, FileNotFoundError):  # else sqlite3 would have made the file

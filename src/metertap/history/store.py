@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, groupby, islice, pairwise
@@ -10,6 +11,7 @@ from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
+from metertap import faults
 from metertap.descriptors import Witness
 from metertap.history import forks
 from metertap.history.answers import Subject
@@ -156,14 +158,21 @@ class Store:
         """Merge rows into one, unless another process does it first.
 
         Others may write while the sketches are merged. Late rows of a period stay beside the merged
-        one.
+        one. A damaged row is left out, and goes with its tier: else no row would, for ever.
         """
         listed = json.dumps(ids)
         tallies: dict[int, Tally] = defaultdict(Tally)
         for (data,) in self._connection.execute(
             "SELECT data FROM chunk WHERE id IN (SELECT value FROM json_each(?))", (listed,)
         ):
-            for series, tally in decode(data):
+            try:
+                found = [*decode(data)]
+            except (ValueError, zlib.error) as error:
+                faults.warn_once(
+                    "history.row", "%s: a damaged row is left out (%s)", self._path, error
+                )
+                continue
+            for series, tally in found:
                 tallies[series].merge(tally)
         with transaction(self._connection):
             marked = self._connection.execute(
