@@ -54,6 +54,41 @@ def test_the_history_shows_a_range_of_dates_with_versions_marked(
         seen.context.close()
 
 
+@pytest.mark.parametrize("width", [360, 1280])
+def test_bars_and_headings_of_a_history_are_whole_on_every_screen(
+    browser: Any, tmp_path: Path, width: int
+) -> None:
+    path = tmp_path / "history.db"
+    today = int(time.time() // 86_400) * 86_400
+    with closing(Store(path, 10_000_000)) as store:
+        for day in range(1, 31):
+            called = Tally({"ok": 10})
+            called.sketch().add([0.1 * day] * 10)
+            tallies = {
+                Subject("tool", "search", "mcp"): called,
+                Subject("operation", "tools/call search", "server"): called,
+                Subject("cache", "prices", "redis"): Tally(hits=day, misses=30),
+            }
+            store.write(Run("shop of a long name", "1", "one"), [(today - day * 86_400, tallies)])
+    with metertap.instrument(history=path, service_name="shop of a long name") as tap:
+        metertap.record_tool_call("search", True, 1.0)
+        seen = Seen(browser, viewport={"width": width, "height": 900})
+        seen.tab.goto(f"{tap.pipeline.json.endpoint.wait(60)}/history")
+        seen.tab.click("[data-days='30']")
+        bars = seen.tab.locator(".row > td.words:last-child")
+        expect(bars.filter(has_text="▇")).to_have_count(3)
+        assert seen.tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert (
+            bars.evaluate_all(
+                "cells => cells.filter((cell) => cell.scrollWidth > cell.clientWidth).length"
+            )
+            == 0
+        )
+        assert seen.tab.locator("h1").bounding_box()["height"] < 60  # at most two lines
+        assert seen.complaints == []
+        seen.context.close()
+
+
 def test_costs_of_each_day_are_on_both_pages_where_a_history_is_kept(
     browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
