@@ -18,7 +18,7 @@ from metertap.uncollected import Uncollected
 _WIDTH = 100
 _COMMAND = "doctor"
 _ENVIRONMENT = "this environment"
-_ABOUT = "below is what a program can have measured here; %s"
+_ABOUT = "the table shows what can be measured here; %s"
 _REST = "metertap doctor --all shows the settings, readers and patches, too."
 
 
@@ -47,7 +47,7 @@ def doctor(
         status = 1 if item.problem else status
     if as_json:
         write_json([{"process": name, **report} for name, report in reports])
-    running_ones = "programs that run follow" if reports[1:] else "no measured program was asked"
+    running_ones = "running programs follow" if reports[1:] else "no running program could be asked"
     found = [problems(report) for _, report in reports]
     status = 1 if any(found) else status
     troubled = sum(map(bool, found[1:]))
