@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import re
 import subprocess
 import sys
 import time
+import warnings
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -171,6 +174,39 @@ def test_pictures(
     picture = tmp_path / f"trends.{suffix}"
     answered(capsys, "--plot", str(picture))
     assert picture.read_bytes().startswith(begins)
+
+
+@pytest.mark.parametrize("name", ["_OTHER", r"$\evil$", r"a$\frac{$b", "漢字"])
+def test_a_picture_has_every_name_as_it_is(
+    name: str, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(Store(file, 10_000_000)) as store:
+        tool = Tally({"ok": 1000})
+        tool.sketch().add([0.1] * 1000)
+        store.write(
+            Run("shop", name, "one"), [(START + 3 * DAY, {Subject("tool", name, "x"): tool})]
+        )
+    picture = tmp_path / "trends.svg"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*legend")
+        answered(capsys, "--plot", str(picture))
+    texts = re.findall("<!-- (.*) -->", picture.read_text("utf-8"))
+    assert sum(name in text for text in texts) == 4  # three legends, and the version
+
+
+def test_a_link_in_the_place_of_a_picture_is_replaced(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs, picture = tmp_path / "theirs", tmp_path / "trends.svg"
+    theirs.write_text("theirs")
+    picture.symlink_to(theirs)
+    answered(capsys, "--plot", str(picture))
+    assert theirs.read_text() == "theirs"
+    assert picture.read_bytes().startswith(b"<?xml")
+    picture.unlink()
+    os.mkfifo(picture)  # nobody reads it
+    assert main(["trends", *UNTIL, "--plot", str(picture)]) == 1
+    assert "is no regular file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from metertap.history.answers import Slice
 from metertap.history.trends import Trend, Trends, milliseconds, percent
 from metertap.install_command import install_command
+from metertap.replacing import replace
 from metertap.text import printable
 
 _FORMATS = (".png", ".svg")
@@ -43,23 +45,27 @@ def plot(found: Trends, file: Path) -> None:
         at = _time(max(found.since, version.first_seen))
         where = ("data", "axes fraction")
         axes[0].annotate(
-            printable(version.version),
+            _shown(version.version),
             (at, 1.02),
             xycoords=where,
             fontsize=8,
             annotation_clip=False,
         )
     axes[-1].set_xlim(_time(found.since), _time(found.until))
+    picture = io.BytesIO()
+    figure.savefig(picture, format=file.suffix[1:].lower(), dpi=130)
     try:
-        figure.savefig(file, dpi=130)
+        replace(file, picture.getvalue())
     except OSError as error:
         raise PlotError(f"{file} cannot be written: {error.strerror or error}") from None
+    except ValueError as error:
+        raise PlotError(str(error)) from None
 
 
 def _draw(axes: Any, panel: str, found: Trends, trends: Sequence[Trend]) -> None:
     is_one = len(trends) == 1
     for trend in trends:
-        name = printable(" ".join(filter(None, (trend.subject.name, trend.version))), 40)
+        name = _shown(" ".join(filter(None, (trend.subject.name, trend.version))))
         if panel == "latency":
             for at, style in ((50, ":"), (95, "-"), (99, "--")) if is_one else ((95, "-"),):
                 values = [milliseconds(each, at) for each in trend.slices]
@@ -79,6 +85,12 @@ def _draw(axes: Any, panel: str, found: Trends, trends: Sequence[Trend]) -> None
     axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
 
 
+def _shown(name: str) -> str:
+    """Return a name as matplotlib draws it: no formula, and not left out of the legend."""
+    text = printable(name, 40).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
 def _value(panel: str, of: Slice) -> float | None:
     if panel == "calls":
         return of.calls / (of.end - of.start)
@@ -92,8 +104,6 @@ def _line(
     known = {each.start: value for each, value in zip(trend.slices, values, strict=True)}
     starts = found.starts()
     points = [float("nan") if (value := known.get(at)) is None else value for at in starts]
-    # A dollar sign in a name would begin a formula of matplotlib.
-    label = label.replace("$", r"\$")
     middles = [_time(at + found.step / 2) for at in starts]
     axes.plot(middles, points, style, label=label, linewidth=1.3, marker=".", markersize=3)
 
