@@ -110,7 +110,7 @@ class CacheMeter:
             faults.fault("cache_meter", fault)
 
     def evicted(self, entries: int = 1) -> None:
-        """Count `entries` that the cache dropped, to make room or because they expired."""
+        """Count `entries` that the cache removed to make room or by its policy, not by age."""
         with faults.guarded("cache_meter"):
             if (series := self._find()) is not None:
                 if is_count(entries):
