@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import metertap
+from metertap.alerts.evaluator import RESOLVED
+from metertap.settings.address import parse
+from metertap_exporters.alert_receivers.receiver import ALERTMANAGER, Receiver
 from servers.real_servers import alertmanager
 from servers.webhook import Webhook, webhook
+from support.alert_receivers import SENDER, alert
 from support.http import get
 from support.waiting import wait_for
 
@@ -134,3 +140,17 @@ def test_alertmanager_takes_every_alert_whatever_a_tool_is_called(
         assert {alert["labels"]["tool"] for alert in known(manager)} == set(names)
         assert tap.watch is not None
         assert tap.watch.receivers[0].problem is None
+
+
+def test_an_alert_of_before_the_clock_was_set_back_is_taken(manager: str) -> None:
+    now = time.time()
+    fired = alert(since=now + 3600)
+    receiver = Receiver(ALERTMANAGER, parse(manager))
+    try:
+        for told in (replace(fired, since=now), replace(fired, state=RESOLVED, since=now)):
+            receiver.tell([told], SENDER)
+            receiver.flush(60)
+            assert receiver.problem is None
+            assert receiver.last_delivery is not None
+    finally:
+        receiver.close()

@@ -73,7 +73,7 @@ def to_alertmanager(
     for alert in (*firing, *resolved):
         lasts = 4 * REPEAT_SECONDS + alert.finding.for_seconds
         ends = alert.since if alert.state == RESOLVED else now + lasts
-        told.append({**_common(alert, sender), "endsAt": _time(ends)})
+        told.append({**_common(alert, sender), "endsAt": _time(max(ends, _start(alert)))})
     return json.dumps(told, allow_nan=False).encode()
 
 
@@ -86,7 +86,11 @@ def to_webhook(fired: Sequence[Alert], resolved: Sequence[Alert], sender: Sender
             {
                 "status": FIRING if alert.state == FIRING else RESOLVED,
                 **entry,
-                "endsAt": _NEVER_ENDED if alert.state == FIRING else _time(alert.since),
+                "endsAt": (
+                    _NEVER_ENDED
+                    if alert.state == FIRING
+                    else _time(max(alert.since, _start(alert)))
+                ),
                 "fingerprint": _fingerprint(entry["labels"]),
             }
         )
@@ -111,13 +115,21 @@ def _common(alert: Alert, sender: Sender) -> dict[str, Any]:
     annotations = {"summary": finding.summary}
     if sender.runbooks:
         annotations["runbook_url"] = f"{sender.runbooks}#{finding.name.lower()}"
-    fired = alert.since if alert.fired is None else alert.fired
     return {
         "labels": labels(alert, sender),
         "annotations": annotations,
-        "startsAt": _time(fired),
+        "startsAt": _time(_start(alert)),
         "generatorURL": sender.page or "",
     }
+
+
+def _start(alert: Alert) -> float:
+    """Return when the alert fired, in Unix seconds.
+
+    If the clock was set back since, it ends then at the earliest: Alertmanager refuses an alert
+    that ends before it begins, however often it is told of it.
+    """
+    return alert.since if alert.fired is None else alert.fired
 
 
 def _common_items(mappings: Iterable[dict[str, str]]) -> dict[str, str]:

@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -193,6 +194,20 @@ def test_what_resolved_is_the_same_alert_and_says_what_is_so_now(
     told = {item["labels"]["tool"]: item["annotations"]["summary"] for item in resolved}
     assert told == {"search": told_now, "other": "this holds no more: other fails: 12 %"}
     assert [item["labels"] for item in fired] == [item["labels"] for item in resolved]
+
+
+@pytest.mark.parametrize("kind", [WEBHOOK, ALERTMANAGER], ids=lambda kind: kind.name)
+def test_what_resolves_after_the_clock_was_set_back_ends_when_it_began(
+    kind: ReceiverKind, hook: Webhook, receiver_of: Make
+) -> None:
+    receiver = receiver_of(kind, hook.url)
+    receiver.tell([alert()], SENDER)
+    wait_for(lambda: receiver.last_delivery)
+    receiver.tell([replace(alert(RESOLVED), since=1_600_000_000.0)], SENDER)
+    receiver.flush(60)
+    body = hook.bodies[-1]
+    (resolved,) = body if isinstance(body, list) else body["alerts"]
+    assert resolved["endsAt"] == resolved["startsAt"] == "2023-11-14T22:13:20.000Z"
 
 
 def test_credentials_in_the_address_are_sent_and_never_shown(
