@@ -78,6 +78,22 @@ def test_what_does_not_add_up_stays_each_workers_own() -> None:
     assert merged(family("gauge", 7, adds_up=False)) == [({**ALL, "worker": worker}, 7.0)]
 
 
+def test_an_applications_own_label_worker_is_kept_apart() -> None:
+    worker, labels = str(os.getpid()), [{"worker": "a"}, {"worker": "b"}]
+    series = [Series(one, float(value)) for value, one in enumerate(labels)]
+    made = Family("queued", "gauge", "", groups=[Group({}, frozenset(labels[0]), series)])
+    made.adds_up = False
+    ledger = Ledger(Recorder(), [summed.section(lambda: [made])])
+    (of_all,) = Summed().families(ledger.now([summed.NAME])[summed.NAME])
+    expected = [
+        f'queued{{exported_worker="{name}",worker="{worker}"}} {value}.0'
+        for value, name in enumerate("ab")
+    ]
+    for found in ([of_all], summed.labelled([of_all], worker), summed.labelled([made], worker)):
+        text = Exposition().text(found, is_openmetrics=False).decode()
+        assert [line for line in text.splitlines() if not line.startswith("#")] == expected
+
+
 def test_what_is_no_number_adds_nothing() -> None:
     assert merged(family("gauge", math.nan), family("gauge", 4)) == [(ALL, 4.0)]
     [(_, value)] = merged(family("gauge", math.inf), family("gauge", math.nan))

@@ -22,6 +22,8 @@ from metertap_exporters.exposition.families import Distribution, Family, Group, 
 
 NAME = "families"
 """The name of the section."""
+_WORKER = "worker"
+"""The label of a worker's own series, by its process id."""
 _COUNTED = frozenset({"counter", "histogram"})
 _HEAD = re.compile("[a-zA-Z_:][a-zA-Z0-9_:]* (counter|gauge|histogram|info) [a-zA-Z0-9_]*")
 """Name, kind and unit of a family, which its text contains as they are."""
@@ -145,17 +147,33 @@ class _Made:
         return True
 
 
-def labelled(families: Iterable[Family], **labels: str) -> list[Family]:
-    """Add labels to every series."""
+def labelled(families: Iterable[Family], worker: str) -> list[Family]:
+    """Add the label `worker` to every series."""
     return [
-        replace(
-            family,
-            groups=[
-                group._replace(constant={**group.constant, **labels}) for group in family.groups
-            ],
-        )
+        replace(family, groups=[_of_worker(group, worker) for group in family.groups])
         for family in families
     ]
+
+
+def _of_worker(group: Group, worker: str) -> Group:
+    constant = {**group.constant, _WORKER: worker}
+    if _WORKER not in group.names:
+        return group._replace(constant=constant)
+    series = [one._replace(labels=_apart(one.labels, worker)) for one in group.series]
+    return Group(constant, frozenset().union(*(one.labels for one in series)), series)
+
+
+def _apart(labels: Labels, worker: str) -> Labels:
+    """Return labels without the one of this worker.
+
+    An application's own label of that name is called as Prometheus calls what is taken: else series
+    that differ only in it would be one.
+    """
+    return {
+        f"exported_{name}" if name == _WORKER else name: value
+        for name, value in labels.items()
+        if (name, value) != (_WORKER, worker)
+    }
 
 
 def together(families: Iterable[Family]) -> list[Family]:
@@ -185,8 +203,10 @@ class _Keys:
             known = before[1]
             if len(known) == len(labels) and all(map(is_, known, labels)):
                 return before[2]
-        more = {"worker": worker} if worker else {}
-        keys: list[Key] = [(*head, _text({**(one or {}), **more})) for one in labels]
+        keys: list[Key] = [
+            (*head, _text({**_apart(one or {}, worker), _WORKER: worker} if worker else one))
+            for one in labels
+        ]
         self._kept[number] = (*head, worker), labels, keys
         return keys
 
