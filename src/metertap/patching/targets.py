@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
+from metertap import faults
 from metertap.patching.parameters import shaped
 from metertap.patching.tracebacks import hide_frame
 
@@ -70,10 +71,14 @@ def stand_in(attribute: str, make: Make, *, optional: bool = False, own: bool = 
 
     def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         # The attribute is no plain function, since other code has wrapped it: made for each call.
+        call, given = wrapped, args
         try:
-            if instance is None:
-                return make(_passing(wrapped, 0), [True])(*args, **kwargs)
-            return make(_passing(wrapped, 1), [True])(instance, *args, **kwargs)
+            call = make(_passing(wrapped, 0 if instance is None else 1), [True])
+            given = args if instance is None else (instance, *args)
+        except Exception as fault:
+            faults.fault(f"patch {attribute}", fault)
+        try:
+            return call(*given, **kwargs)
         except BaseException as error:
             hide_frame(error)
             raise

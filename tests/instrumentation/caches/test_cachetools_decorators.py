@@ -302,3 +302,19 @@ def test_an_object_with_a_decorated_method_is_gone_with_its_last_reference() -> 
     del held
     gc.collect()
     assert reference() is None
+
+
+@pytest.mark.skipif(VERSION < 8, reason="a decorated function is no object")
+def test_calls_that_other_code_wrapped_before_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    metertap.uninstrument()
+    square = cachetools.cached({})(lambda number: number * number)
+    kind = next(base for base in type(square).__mro__ if "__call__" in vars(base))
+    former: Any = vars(kind)["__call__"]
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return former(*args, **kwargs)
+
+    monkeypatch.setattr(kind, "__call__", wrapped)
+    with metertap.instrument(json_endpoint=False):
+        assert [square(2), square(2), square(3)] == [4, 4, 9]
+        assert counted() == (1, 2)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Iterator, MutableMapping
-from typing import Any
+from types import FunctionType
+from typing import Any, cast
 
 from metertap import faults
 from metertap.caching.layers import layer
@@ -137,7 +138,24 @@ _ASKED = """
 
 def asked(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
     """Count the lookups of a decorated function's call in a plain mapping (cachetools 8)."""
+    if not cast(FunctionType, method).__code__.co_argcount:
+        return _asked_with_any(method, live)
     return shaped(method, _ASKED, hide=hide_frame, live=live, twin=_twin_of)
+
+
+def _asked_with_any(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """Do the same for a method that takes any arguments, as wrappers of others do."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if live and args:
+            args = (_twin_of(args[0]), *args[1:])
+        try:
+            return method(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    return call
 
 
 def _twin_of(function: Any) -> Any:
