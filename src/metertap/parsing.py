@@ -7,7 +7,7 @@ here knows which setting a value is for.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -94,3 +94,19 @@ def nearest(word: str, words: Collection[str], likeness: float = 0.6) -> str | N
 def did_you_mean(meant: str | None) -> str:
     """Write the end of an error message that suggests `meant`; empty without a suggestion."""
     return f"; did you mean {meant}?" if meant else ""
+
+
+def between(lowest: float, highest: float) -> Callable[[object], float]:
+    """Return a function that takes a number between two others, or raises ValueError."""
+
+    def parse(value: object) -> float:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and lowest < (number := cast("float", value)) < highest:
+            return float(number)
+        raise ValueError(f"a number above {lowest:g} and below {highest:g} is needed")
+
+    return parse
+
+
+positive_amount = between(0, _MOST_MONEY)
+"""Take an amount of USD that is not nothing, or raise ValueError."""

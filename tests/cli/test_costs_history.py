@@ -50,6 +50,15 @@ def answered(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.parametrize("given", ["inf", "1" + "0" * 400, "2_000_000"])
+def test_a_budget_that_is_no_sum_is_none(
+    given: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = file.with_name("metertap.toml")
+    config.write_text(f"[tool.metertap.alerts]\ndaily_budget = {given}\n")
+    assert json.loads(answered(capsys, str(file), "--json"))["budget"]["daily"] is None
+
+
 def test_each_day_the_budget_and_a_forecast_from_whole_days(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

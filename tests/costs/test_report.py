@@ -214,7 +214,9 @@ def test_the_outlook_is_what_was_spent_over_a_minute_and_more(
     }
 
 
-@pytest.mark.parametrize("given", ["0", "-1", "true", '"much"'])
+@pytest.mark.parametrize(
+    "given", ["0", "-1", "true", '"much"', "inf", "nan", "1e400", "1_000_000", "1" + "0" * 400]
+)
 def test_a_budget_that_is_no_sum_is_none(given: str, tmp_path: Path) -> None:
     (tmp_path / "metertap.toml").write_text(f"[tool.metertap.alerts]\ndaily_budget = {given}\n")
     metertap.uninstrument()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from metertap import catalogue, parsing
 from metertap.alerts.definitions import CRITICAL, WARNING
@@ -113,16 +113,6 @@ WINDOWS = (
 ALL_WINDOWS = {window for pair in WINDOWS for window in (pair.long, pair.short)}
 
 
-def _between(lowest: float, highest: float) -> Callable[[object], float]:
-    def parse(value: object) -> float:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and lowest < (number := cast("float", value)) < highest:
-            return float(number)
-        raise ValueError(f"a number above {lowest:g} and below {highest:g} is needed")
-
-    return parse
-
-
 def _count(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 10**9:
         return value
@@ -173,19 +163,19 @@ def _texts(value: object) -> tuple[str, ...]:
 
 _Parsers = dict[str, tuple[str, Callable[[object], Any]]]
 TOOL_KEYS: _Parsers = {
-    "error_rate": ("error_rate", _off(_between(0, 1))),
+    "error_rate": ("error_rate", _off(parsing.between(0, 1))),
     # The histogram ends there: slower calls cannot be distinguished.
-    "p95_seconds": ("p95_seconds", _off(_between(0, catalogue.TOOL_DURATION.buckets[-1]))),
-    "slower_than_last_week": ("slower_than_last_week", _off(_between(1, 1000))),
+    "p95_seconds": ("p95_seconds", _off(parsing.between(0, catalogue.TOOL_DURATION.buckets[-1]))),
+    "slower_than_last_week": ("slower_than_last_week", _off(parsing.between(1, 1000))),
     # Below it the fastest burn-rate alert could never fire: 14.4 times the budget is everything.
-    "success_objective": ("success_objective", _off(_between(0.935, 1))),
+    "success_objective": ("success_objective", _off(parsing.between(0.935, 1))),
     "minimum_calls": ("minimum_calls", _count),
     "for": ("for_seconds", _duration(0)),
 }
 OWN_TOOL_KEYS: _Parsers = {"no_traffic": ("no_traffic_seconds", _off(_duration(1)))}
 """Keys that only a tool's own table may have, since many tools are rarely called."""
 CACHE_KEYS: _Parsers = {
-    "hit_rate": ("hit_rate", _off(_between(0, 1))),
+    "hit_rate": ("hit_rate", _off(parsing.between(0, 1))),
     "minimum_lookups": ("minimum_lookups", _count),
     "for": ("for_seconds", _duration(0)),
 }
@@ -194,7 +184,7 @@ PROCESS_KEYS: _Parsers = {
     "jobs": ("jobs", _texts),
     "overflow": ("overflow", _boolean),
     "meter_faults": ("meter_faults", _boolean),
-    "daily_budget": ("daily_budget", _off(_between(0, 1_000_000))),
+    "daily_budget": ("daily_budget", _off(parsing.positive_amount)),
     "runbooks": ("runbooks", _text),
 }
 _TABLES = ("tools", "caches")

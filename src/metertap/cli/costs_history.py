@@ -7,6 +7,7 @@ import time
 from contextlib import closing
 from typing import cast
 
+from metertap import parsing
 from metertap.cli.credentials import Credentials
 from metertap.cli.engines import open_history
 from metertap.cli.history_options import COSTS_DAYS
@@ -48,8 +49,6 @@ def _budget() -> float | None:
     """Return the `daily_budget` of the configuration file, if there is one that can be read."""
     try:
         alerts = config_file.load(settings.config_file_named()).get("alerts", {})
-        given = alerts.get("daily_budget")
+        return parsing.positive_amount(alerts.get("daily_budget"))
     except Exception:  # other commands report what is wrong with the file
         return None
-    is_number = isinstance(given, int | float) and not isinstance(given, bool)
-    return float(given) if is_number and given > 0 else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from metertap import state
+from metertap import parsing, state
 from metertap.recording import Figures
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def outlook(spent: Decimal | None, figures: Figures) -> dict[str, Any]:
 
 def daily_budget() -> float | None:
     """Return the daily budget of `[tool.metertap.alerts]` in USD; None if there is none."""
-    given = (state.settings().alerts or {}).get("daily_budget")
-    if isinstance(given, int | float) and not isinstance(given, bool) and given > 0:
-        return float(given)
-    return None
+    try:
+        return parsing.positive_amount((state.settings().alerts or {}).get("daily_budget"))
+    except ValueError:  # off, or refused with a warning where thresholds are read
+        return None
