@@ -33,6 +33,8 @@ SETTING = "setting "
 S = TypeVar("S")
 T = TypeVar("T")
 
+_MOST_WARNED = 1000
+"""The most different warnings that are logged once; later ones are not logged."""
 _SHOWN_LENGTH = 200
 _NO_THREAD = "can't create new thread at interpreter shutdown"
 _THREAD = "metertap-log"
@@ -182,9 +184,12 @@ def fault(place: str, reason: BaseException | str) -> None:
 
 
 def warn_once(key: str, message: str, *args: object) -> None:
-    """Log a warning about the program's surroundings (a setting, a port) one time only."""
+    """Log a warning about the program's surroundings (a setting, a port) one time only.
+
+    Some keys have names that a program may take from its clients, so their number is limited.
+    """
     with _lock:
-        if key in _warned:
+        if key in _warned or len(_warned) >= _MOST_WARNED:
             return
         _warned.add(key)
     warn(message, *args)

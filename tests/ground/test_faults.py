@@ -88,6 +88,12 @@ def test_a_fault_in_the_middle_of_counting_one_is_counted_too() -> None:
     assert faults.fault_counts().keys() == {"outside", "inside"}
 
 
+def test_warnings_of_names_without_end_have_an_end(caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(3000):
+        faults.warn_once(f"usage {number}", "a usage of %s", number)
+    assert len(warnings_of(caplog)) == 1000
+
+
 def test_a_warning_is_told_once_a_key(caplog: pytest.LogCaptureFixture) -> None:
     for number in range(3):
         faults.warn_once("port", "port %d is taken", number)

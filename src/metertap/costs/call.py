@@ -96,6 +96,6 @@ def unusable(provider: str, problem: Unusable) -> None:
     faults.warn_once(
         f"usage {provider}",
         "a usage that %s reports cannot be used (%s); such calls count without tokens",
-        provider,
+        faults.shown(provider, str),
         str(problem),
     )

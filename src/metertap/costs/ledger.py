@@ -130,7 +130,7 @@ def _take(call: Call) -> None:
                     f"usage {call.provider}",
                     "a call of %s did not say how many tokens it used (streams may have to be "
                     "asked for it); such calls count without tokens",
-                    call.provider,
+                    faults.shown(call.provider, str),
                 )
             return
         series.input_tokens += usage.input
