@@ -146,10 +146,13 @@ def rejects_arguments(error: BaseException) -> bool:
     if not any(cls.__name__ in {"ValueError", "ToolException"} for cls in type(error).__mro__):
         return False  # pydantic's are ValueErrors
     module = vars(sys.modules.get(_MODULE, sys))
-    traceback = error.__traceback__
+    traceback, has_run = error.__traceback__, False
     while traceback is not None:
         function = traceback.tb_frame.f_code.co_name
-        if traceback.tb_frame.f_globals is not module or function not in {"run", "arun"}:
+        if function in {"run", "arun"} and traceback.tb_frame.f_globals is module:
+            has_run = True
+        # Before it may be functions by which another instrumentation has wrapped it.
+        elif has_run or function in {"run", "arun", "_to_args_and_kwargs"}:
             return function == "_to_args_and_kwargs"
         traceback = traceback.tb_next
     return False

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+import metertap
 from metertap import Tap
 
 pytest.importorskip("langchain_core.tools")
 from langchain_core.messages import ToolMessage
-from langchain_core.tools import StructuredTool, Tool, ToolException, tool
+from langchain_core.tools import BaseTool, StructuredTool, Tool, ToolException, tool
 from pydantic import BaseModel, ValidationError, field_validator
 
 from support.langchain_tools import (
@@ -166,6 +167,27 @@ def test_an_inner_tools_bad_arguments_are_the_outer_ones_exception(tap: Tap) -> 
         outer.invoke({})
     assert counted(tap, "double") == {"caller_error": 1}
     assert counted(tap, "outer") == {"exception": 1}
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_arguments_that_do_not_fit_are_the_callers_where_other_code_wrapped_run_before(
+    is_async: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, arun = BaseTool.run, BaseTool.arun
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return run(*args, **kwargs)
+
+    async def wrapped_async(*args: Any, **kwargs: Any) -> Any:
+        return await arun(*args, **kwargs)
+
+    metertap.uninstrument()
+    monkeypatch.setattr(BaseTool, "run", wrapped)
+    monkeypatch.setattr(BaseTool, "arun", wrapped_async)
+    given = {"number": "many"}
+    with metertap.instrument(json_endpoint=False) as tap, pytest.raises(ValidationError):
+        asyncio.run(double.ainvoke(given)) if is_async else double.invoke(given)
+    assert counted(tap, "double") == {"caller_error": 1}
 
 
 def test_a_time_limit_outside_cancels_the_call(tap: Tap) -> None:
