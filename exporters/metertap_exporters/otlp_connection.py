@@ -7,7 +7,6 @@ sandbox) may then have a file or connection of its own under that number.
 
 from __future__ import annotations
 
-import http.client
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,9 +17,7 @@ from urllib3.connection import HTTPConnection
 
 from metertap import locks, threads
 from metertap.descriptors import identity, leave
-
-_MOST_STATUSES = 10
-"""The most status lines of an answer: `100 Continue` may come before the final one."""
+from metertap.http_answers import Answer
 
 
 class Adapter(HTTPAdapter):
@@ -75,27 +72,11 @@ class Adapter(HTTPAdapter):
             ended.set()
 
 
-class _Answer(http.client.HTTPResponse):
-    """An answer with a limited number of status lines.
-
-    The base class would read as many `100 Continue` as are sent, which may take a whole processor.
-    """
-
-    _statuses = 0
-
-    def _read_status(self) -> Any:
-        self._statuses += 1
-        if self._statuses > _MOST_STATUSES:
-            raise http.client.HTTPException("an answer that never comes")
-        inherited: Any = super()
-        return inherited._read_status()
-
-
 class _Connection(HTTPConnection):
     """A connection that another thread may cut, and that knows if the program has closed it."""
 
     adapter: Adapter
-    response_class = _Answer
+    response_class = Answer
     _identity: tuple[int, int] | None = None
     """The identity of its socket; None until it is connected."""
 

@@ -19,6 +19,7 @@ GROUND = {
     "descriptors",
     "distributions",
     "faults",
+    "http_answers",
     "install_command",
     "interpreters",
     "labels",

@@ -21,6 +21,7 @@ from metertap import faults, locks, threads
 from metertap._version import __version__
 from metertap.alerts.definitions import Key
 from metertap.alerts.evaluator import FIRING, RESOLVED, Alert
+from metertap.http_answers import Answer
 from metertap.settings.address import Address
 from metertap_exporters.alert_receivers import payloads
 from metertap_exporters.alert_receivers.payloads import Sender
@@ -256,6 +257,7 @@ class Post:
         is_here = address.host == "localhost" and not is_https and address.authorization is not None
         host = "127.0.0.1" if is_here else address.host
         self._connection = make(host, address.port, timeout=TIMEOUT_SECONDS)
+        self._connection.response_class = Answer
         self._target = target
         self._body = body
         self._headers = {

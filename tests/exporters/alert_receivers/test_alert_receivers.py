@@ -349,6 +349,16 @@ def test_one_that_is_always_about_to_answer_is_cut(
     assert wait_for(told)
 
 
+def test_one_that_is_about_to_answer_too_often_is_not_heard_to_its_end(
+    hook: Webhook, receiver_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiver_module, "LONGEST_SECONDS", 1e9)
+    hook.drips.set()
+    receiver = receiver_of(WEBHOOK, hook.url)
+    receiver.tell([alert()], SENDER)
+    assert wait_for(lambda: receiver.problem) == "HTTPException"
+
+
 def test_a_request_over_tls_that_is_cut_sends_nothing_in_clear() -> None:
     post = receiver_module.Post(address.parse("https://localhost"), "/", b"")
     one, other = socket.socketpair()
