@@ -14,6 +14,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 
 import metertap
+from metertap import catalogue
+from metertap.otel import others
 from metertap.otel.by_provider import ByProvider
 from support.metric_data import points
 
@@ -24,10 +26,10 @@ DURATION = "gen_ai.execute_tool.duration"
 class Proxy(MeterProvider):
     """Has no hash, as that of logfire's."""
 
-    inner: MeterProvider
+    provider: MeterProvider
 
     def get_meter(self, *args: Any, **kwargs: Any) -> Meter:
-        return self.inner.get_meter(*args, **kwargs)
+        return self.provider.get_meter(*args, **kwargs)
 
 
 def test_they_get_every_call_also_when_measuring_begins_again() -> None:
@@ -45,7 +47,7 @@ def test_what_is_kept_of_a_provider_goes_with_it() -> None:
     kept: ByProvider[list[object]] = ByProvider(lambda provider: [])
     first, second = SdkProvider(), Proxy(SdkProvider())
     assert kept.of(second) is kept.of(second)
-    assert kept.of(first) is not kept.of(Proxy(second.inner))
+    assert kept.of(first) is not kept.of(Proxy(second.provider))
     gc.collect()
     assert set(map(id, kept.providers())) == {id(first), id(second)}
 
@@ -88,3 +90,11 @@ def test_a_span_of_the_programs_gets_nothing_of_metertaps() -> None:
         span.get_span_context().trace_id,
         span.get_span_context().span_id,
     )
+
+
+def test_an_instrumentation_behind_them_that_records_the_same_metric_is_seen() -> None:
+    inner = SdkProvider()
+    found = {catalogue.TOKEN_USAGE.name}
+    assert others.recording(Proxy(inner), found) is None
+    inner.get_meter("pydantic-ai").create_histogram(catalogue.TOKEN_USAGE.name)
+    assert others.recording(Proxy(inner), found) == "pydantic-ai"

@@ -25,7 +25,8 @@ def recording(provider: object, names: Collection[str]) -> str | None:
 
     None if the SDK does not show its meters.
     """
-    meters = getattr(provider, "_meters", None)
+    inner = getattr(provider, "provider", provider)  # a proxy, as logfire has, shows the SDK's
+    meters = getattr(inner, "_meters", None)
     for scope, meter in list(meters.items()) if isinstance(meters, dict) else ():
         registered = getattr(meter, "_instrument_ids", {})  # "name,kind,unit,description"
         if (
