@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from metertap.recording import Recorder
 from metertap.workers import records
@@ -16,7 +18,7 @@ from metertap.workers.checking import Malformed, Samples
 from metertap.workers.exchange import Told
 from metertap.workers.ledger import Ledger
 from metertap.workers.merged import Merged
-from metertap_exporters.exposition import summed
+from metertap_exporters.exposition import otel, summed
 from metertap_exporters.exposition.families import Distribution, Family, Group, Series
 from metertap_exporters.exposition.summed import Point, Summed
 from metertap_exporters.exposition.text import Exposition
@@ -150,6 +152,18 @@ def test_a_key_that_no_worker_would_write_is_refused(key: tuple[str | None, ...]
     written = section.encoded(Told().changes({key: Point("counter", 1.0)}), samples)
     with pytest.raises(Malformed, match="a key has not the names"):
         section.decoded(written, Samples(memoryview(b"".join(samples))))
+
+
+@pytest.mark.parametrize("unit", ["", "1", "%", "By/s", "USD:1k", "requests per second"])
+def test_a_worker_is_read_whatever_units_its_application_has(unit: str) -> None:
+    reader = InMemoryMetricReader()
+    MeterProvider([reader]).get_meter("shop").create_counter("sold", unit).add(1)
+    data = reader.get_metrics_data()
+    assert data is not None
+    ledger = Ledger(Recorder(), [summed.section(lambda: otel.families(data))])
+    now = {name: (items, 1.0) for name, items in ledger.now([summed.NAME]).items()}
+    taken = records.read(records.written(records.Head(), ledger.sections, now, {}), ledger.sections)
+    assert [point.value for point in taken.sheet[summed.NAME].values()] == [1.0]
 
 
 def test_a_point_that_is_not_of_its_family_costs_no_other_series() -> None:

@@ -127,10 +127,21 @@ if found is not None:
     found.loader.exec_module(importlib.util.module_from_spec(found))
 sys.ran = True
 """
+NEXT_ON_PATH = """
+import importlib.machinery, os, sys
+here = os.path.dirname(os.path.abspath(__file__))
+others = [entry for entry in sys.path if entry != here]
+found = importlib.machinery.PathFinder.find_spec("sitecustomize", others)
+if found is not None:
+    found.loader.load_module("sitecustomize")
+sys.ran = getattr(sys, "ran", 0) + 1
+"""
 
 
 @pytest.mark.parametrize("following", [False, True], ids=["last", "before another"])
-@pytest.mark.parametrize("tracer", [NEXT_INSIDE, NEXT_APART], ids=["inside", "apart"])
+@pytest.mark.parametrize(
+    "tracer", [NEXT_INSIDE, NEXT_APART, NEXT_ON_PATH], ids=["inside", "apart", "on path"]
+)
 def test_a_sitecustomize_that_executes_the_next_one_runs_to_its_end(
     tracer: str, following: bool, tmp_path: Path
 ) -> None:

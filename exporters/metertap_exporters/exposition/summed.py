@@ -25,7 +25,7 @@ NAME = "families"
 _WORKER = "worker"
 """The label of a worker's own series, by its process id."""
 _COUNTED = frozenset({"counter", "histogram"})
-_HEAD = re.compile("[a-zA-Z_:][a-zA-Z0-9_:]* (counter|gauge|histogram|info) [a-zA-Z0-9_]*")
+_HEAD = re.compile("[a-zA-Z_:][a-zA-Z0-9_:]* (counter|gauge|histogram|info) [a-zA-Z0-9_:]*")
 """Name, kind and unit of a family, which its text contains as they are."""
 _LARGEST = 1e300
 """The largest number from another worker; an application's gauge may have any."""

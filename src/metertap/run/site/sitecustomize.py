@@ -37,6 +37,17 @@ def _is_housekeeping():
     return any(word.startswith(mark) for word in getattr(sys, "orig_argv", ()))
 
 
+def _hosts_on_path():
+    """Return the entries of the path whose `sitecustomize` is being executed, this one's aside."""
+    folders, frame = set(), sys._getframe()
+    while frame is not None:
+        folder, name = os.path.split(frame.f_code.co_filename)
+        if name == "sitecustomize.py":
+            folders.add(folder)
+        frame = frame.f_back
+    return [entry for entry in sys.path if entry in folders]
+
+
 def _start():
     """Start, with Ctrl-C ending the process by SIGINT meanwhile, as it would end the program.
 
@@ -88,8 +99,11 @@ _python = os.environ.pop("METERTAP_RUN_PYTHON", "")  # where `python` was named 
 _ours = _leave_no_trace()
 _this = sys.modules.pop("sitecustomize", None)  # kept: Python 2 empties a module that nobody holds
 # A tracer's own `sitecustomize` may look for the next one and execute it inside itself. It stays
-# the module of that name, and an error would end it.
+# the module of that name, and an error would end it. Its folder may still be on the path, where it
+# would be found, and executed, once more.
 _is_guest = _is_guest or _this is None or vars(_this) is not globals()
+_hosts = _hosts_on_path() if _is_guest else []
+sys.path[:] = [entry for entry in sys.path if entry not in _hosts]
 try:
     # The environment's own module, which this file hid. Where there is none, the error tells Python
     # that there is no such module, this one included; any other error is the environment's own.
@@ -98,6 +112,7 @@ except ImportError as _error:
     if not _is_guest or getattr(_error, "name", None) != "sitecustomize":
         raise
 finally:
+    sys.path[:0] = _hosts
     if _is_guest and _this is not None:
         sys.modules["sitecustomize"] = _this
     if _ours and not _is_housekeeping():
