@@ -34,7 +34,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 _MOST_WARNED = 1000
-"""The most different warnings that are logged once; later ones are not logged."""
+"""The most different warnings of a kind that are logged once; later ones are not logged."""
 _SHOWN_LENGTH = 200
 _NO_THREAD = "can't create new thread at interpreter shutdown"
 _THREAD = "metertap-log"
@@ -53,6 +53,8 @@ _LOG_SECONDS = 1.0
 _lock = locks.rlock()
 _counts: dict[str, int] = {}
 _warned: set[str] = set()
+_warned_of: dict[str, int] = {}
+"""The number of these keys of each kind, which is a key's first word."""
 _logging: set[threading.Thread] = set()
 """Threads that are handling a log record now."""
 
@@ -186,12 +188,16 @@ def fault(place: str, reason: BaseException | str) -> None:
 def warn_once(key: str, message: str, *args: object) -> None:
     """Log a warning about the program's surroundings (a setting, a port) one time only.
 
-    Some keys have names that a program may take from its clients, so their number is limited.
+    Some keys have names that a program may take from its clients, so the number of those with the
+    same first word is limited. Warnings of other kinds are still logged.
     """
+    kind = key.partition(" ")[0]
     with _lock:
-        if key in _warned or len(_warned) >= _MOST_WARNED:
+        count = _warned_of.get(kind, 0)
+        if key in _warned or count >= _MOST_WARNED:
             return
         _warned.add(key)
+        _warned_of[kind] = count + 1
     warn(message, *args)
 
 
@@ -287,6 +293,7 @@ def reset() -> None:
     """Forget all counts and warnings."""
     _counts.clear()
     _warned.clear()
+    _warned_of.clear()
     _logging.clear()
 
 
@@ -295,3 +302,4 @@ def forked() -> None:
     told = {key for key in _warned if key.startswith(SETTING)}
     reset()
     _warned.update(told)
+    _warned_of[SETTING.strip()] = len(told)

@@ -92,6 +92,8 @@ def test_warnings_of_names_without_end_have_an_end(caplog: pytest.LogCaptureFixt
     for number in range(3000):
         faults.warn_once(f"usage {number}", "a usage of %s", number)
     assert len(warnings_of(caplog)) == 1000
+    faults.warn_once("port", "port 1 is taken")
+    assert warnings_of(caplog)[1000:] == ["port 1 is taken"]
 
 
 def test_a_warning_is_told_once_a_key(caplog: pytest.LogCaptureFixture) -> None:
