@@ -115,9 +115,28 @@ def test_at_most_a_quarter_of_the_samples_is_kept_however_many_are_equal(
 ) -> None:
     """Those that are equal to p50 are all near it; 28 more are near p95 and above."""
     ordered = [float(max(rank, 192 + equal - 1) if rank >= 192 else rank) for rank in range(400)]
-    bands = Bands(array("d", ordered), ordered, 400)
     with nullcontext() if is_kept else pytest.raises(IndexError):
+        bands = Bands(array("d", ordered), ordered, 400)
         assert bands[200] == 192 + equal - 1
+
+
+def test_none_is_found_once_more_than_a_quarter_are_kept() -> None:
+    ordered = [float(max(rank, 263) if rank >= 192 else rank) for rank in range(400)]
+    bands = Bands(array("d", ordered), ordered, 400)
+    assert bands[200] == 263.0
+    bands.replace([0], [263.0])
+    bands.ring[0] = 263.0
+    with pytest.raises(IndexError):
+        bands[200]
+
+
+def test_of_equal_samples_none_are_looked_for_that_are_not_kept() -> None:
+    window = Window(1000)
+    window.add_seconds([0.5] * 1000)
+    for _ in range(3):
+        window.add_seconds([0.5])
+        assert window.percentiles() == (500.0, 500.0, 500.0, ())
+        assert window._bands is None
 
 
 def test_a_window_that_is_looked_at_again_takes_a_fifth_more_at_most() -> None:

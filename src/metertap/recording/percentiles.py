@@ -108,7 +108,8 @@ class Bands:
     def __init__(self, ring: array[float], ordered: Sequence[float], most: int) -> None:
         """Take the some hundred samples of a ring, and the same in order.
 
-        `most` is the number of samples that the ring may grow to.
+        `most` is the number of samples that the ring may grow to. Raises IndexError if too many
+        samples are equal ones near a percentile.
         """
         self.ring = ring
         p50, p95, p99 = [place for place, _ in places_of(len(ordered))[0]]
@@ -125,6 +126,8 @@ class Bands:
             bisect_left(ordered, lower) - bisect_left(ordered, high),
             bisect_left(ordered, top) - bisect_left(ordered, upper),
         )
+        if len(ordered) - sum(skipped) > len(ordered) // _MOST:
+            raise IndexError("too many samples would be kept")
         # One array for both, since each takes as much as ten numbers more.
         self._edges = array("d", (low, high, lower, upper, top, *skipped))
         near = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
@@ -137,7 +138,8 @@ class Window:
         ordered = sorted(self._ring)
         if len(ordered) > _SHORT:
             if self._was_sorted:
-                self._bands = Bands(self._ring, ordered, self.size)
+                with suppress(IndexError):
+                    self._bands = Bands(self._ring, ordered, self.size)
             self._was_sorted = True  # the next look, if any, may find few new samples
         return percentiles(ordered, self._factor)
 
