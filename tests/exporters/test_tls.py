@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import ssl
@@ -112,6 +113,18 @@ def test_without_a_certificate_that_can_be_used_nothing_opens(
         assert made.url is None
         assert str(path) in str(made.problem)
     assert len(warnings_of(caplog)) == 1
+
+
+def test_a_key_that_is_there_and_cannot_be_reached_is_not_called_missing(
+    authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A link to itself, since who runs the tests may be allowed to enter every folder."""
+    path = tmp_path / "key.pem"
+    path.symlink_to(path)
+    with endpoint(Access(certfile=authority.issue("127.0.0.1"), keyfile=path)) as made:
+        assert made.url is None
+    (told,) = warnings_of(caplog)
+    assert f"the key {path} cannot be used: {os.strerror(errno.ELOOP)}" in told
 
 
 def test_a_certificate_without_its_key_tells_which_setting_names_the_key(

@@ -109,6 +109,21 @@ def test_of_a_wrong_answer_nothing_stays(stack: ExitStack) -> None:
     assert (failed[other].__traceback__, failed[other].__context__) == (None, None)
 
 
+def test_of_an_answer_that_breaks_off_nothing_stays() -> None:
+    line = Line(members.member(os.getpid()), "")
+    at_first = len(line._incoming._bytes)
+    ours, its = socket.socketpair()
+    with ours, its:
+        line.socket = ours
+        its.sendall(struct.pack(">I", MOST_BYTES) + b"x" * 100_000)
+        its.close()
+        with pytest.raises(ConnectionError):
+            any(line.take() for _ in range(99))
+        assert len(line._incoming._bytes) > at_first
+        line.close()
+    assert len(line._incoming._bytes) == at_first
+
+
 def test_a_length_alone_takes_no_memory() -> None:
     ours, its = socket.socketpair()
     with ours, its:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import stat
 from pathlib import Path
 
 from metertap import faults, locks
@@ -43,10 +44,13 @@ class ServerTls:
         made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         for path in filter(None, (self._certfile, self._keyfile, self._client_cafile)):
             # A pipe would be waited for, and a device read without end, by the thread that serves.
-            if not os.path.isfile(path):
-                there = "it is no regular file" if os.path.exists(path) else "it does not exist"
+            try:
+                why = None if stat.S_ISREG(os.stat(path).st_mode) else "it is no regular file"
+            except OSError as error:  # it is missing, or in a folder that this user may not enter
+                why = error.strerror
+            if why is not None:
                 kind = "key" if path == self._keyfile else "certificate"
-                raise ValueError(f"the {kind} {path} cannot be used: {there}")
+                raise ValueError(f"the {kind} {path} cannot be used: {why}")
         # What OpenSSL says of a wrong file may name neither the file nor what is missing in it.
         key = self._keyfile or "the same file, as METERTAP_TLS_KEYFILE is not set"
         named = f"{self._certfile} with its key in {key}"

@@ -35,12 +35,16 @@ NONE = Credentials()
 class Unreachable(Exception):
     """An endpoint that gave no usable answer; the text is one line that says why."""
 
-    def __init__(self, address: str, reason: str, *, is_refused: bool = False) -> None:
+    def __init__(
+        self, address: str, reason: str, *, is_refused: bool = False, is_unknown: bool = False
+    ) -> None:
         shorter = reason if len(reason) <= _MOST_TOLD else f"{reason[:_MOST_TOLD]}…"
         super().__init__(f"{address}: {shorter}")
         self.reason = shorter
         self.is_refused = is_refused
         """Whether nothing listens there, as opposed to a process that does not answer."""
+        self.is_nowhere = is_refused or is_unknown
+        """Whether nothing listens there, or no host has that name, if only for the moment."""
 
 
 def get(url: str, path: str = "", credentials: Credentials = NONE) -> bytes:
@@ -60,11 +64,10 @@ def get(url: str, path: str = "", credentials: Credentials = NONE) -> bytes:
     except TimeoutError:
         raise Unreachable(url + path, f"no whole answer within {SECONDS:g} s") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
-        refused = isinstance(error, ConnectionRefusedError) or (
-            isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
-        )
+        refused = isinstance(error, ConnectionRefusedError)
+        unknown = isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
         reason = str(error) or type(error).__qualname__
-        raise Unreachable(url + path, reason, is_refused=refused) from None
+        raise Unreachable(url + path, reason, is_refused=refused, is_unknown=unknown) from None
 
 
 def _ask_socket(place: str, path: str, headers: dict[str, str], is_for_own: bool) -> bytes:

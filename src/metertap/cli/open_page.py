@@ -36,7 +36,7 @@ def open_page(url: str | None) -> int:
     try:
         get(found[0].url, "/healthz")
     except Unreachable as error:
-        if error.is_refused:
+        if error.is_nowhere:
             complain(_COMMAND, told_of(found[0], error))
             return 1
     address = f"{found[0].url}/"

@@ -65,7 +65,7 @@ def processes(which: str | None, given: Credentials = NONE) -> list[Process]:
 
 def told_of(process: Process, error: Unreachable) -> str:
     """Say why a process gave no answer; where nothing listens, also list the running ones."""
-    if not error.is_refused or process.pid is not None:
+    if not error.is_nowhere or process.pid is not None:
         return str(error)
     for item, reason in unserved():
         if process.url.endswith(f":{item.pid}"):  # the number was a process id

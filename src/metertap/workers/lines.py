@@ -127,7 +127,6 @@ class Line:
     def ask(self, question: bytes) -> None:
         """Send a question. Raises OSError."""
         if self.socket is None:
-            self._incoming = Incoming(MOST_BYTES)
             self.socket = native.original(socket, "socket")(socket.AF_UNIX)
             self.socket.setblocking(False)
             with _address(self._path) as address:
@@ -152,6 +151,7 @@ class Line:
         if self.socket is not None:
             self.socket.close()
             self.socket = None
+        self._incoming = Incoming(MOST_BYTES)  # what came of an answer may be long
 
 
 def ask_all(

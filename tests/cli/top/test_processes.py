@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import select
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -15,6 +16,10 @@ from typing import Any
 import pytest
 
 import metertap
+from metertap.cli.client import Unreachable, get
+from metertap.cli.processes import Process
+from metertap.cli.top.columns import condition
+from metertap.cli.top.poller import Watched
 from support.emulated_terminal import EmulatedTerminal
 from support.ports import free_port
 from support.waiting import wait_for
@@ -66,6 +71,22 @@ def test_an_address_that_is_gone_and_back_is_said_to_be() -> None:
         assert re.search(r"shop +began anew \d\d:\d\d:\d\d", screen)
         terminal.shows(lambda text: cells(text, "search")[1] == "0")
         assert not re.search(r"search +-\d", terminal.text())  # no rate is below 0
+
+
+def test_a_name_that_cannot_be_found_for_a_moment_is_no_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where a laptop has lost its network."""
+
+    def unknown(*_args: object, **_options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(Unreachable) as raised:
+        get("http://shop:9109")
+    process = Process("http://shop:9109", "shop")
+    watched = Watched(process, 0.0, answered=1.0, problem=raised.value)
+    assert condition(watched, 5.0)[2].startswith("no answer since ")
 
 
 def test_exactly_the_given_addresses_are_watched(shop: Measured) -> None:
