@@ -129,6 +129,15 @@ def test_bounds_that_no_worker_would_write_are_none(bounds: str) -> None:
     assert series.value == Distribution((), (1,), 1.0, {})
 
 
+def test_an_applications_label_exported_worker_is_kept_beside_its_label_worker() -> None:
+    series = [Series({"worker": one, "exported_worker": "x"}, 1.0) for one in "ab"]
+    made = Family("queued", "gauge", "", groups=[Group({}, frozenset(series[0].labels), series)])
+    text = Exposition().text(summed.labelled([made], "7"), is_openmetrics=False).decode()
+    for one in "ab":
+        labels = f'exported_exported_worker="{one}",exported_worker="x",worker="7"'
+        assert f"queued{{{labels}}} 1.0" in text
+
+
 SOLD = ("sold", "counter", "", "Sold.", "{}", "{}")
 
 

@@ -169,8 +169,11 @@ def _apart(labels: Labels, worker: str) -> Labels:
     An application's own label of that name is called as Prometheus calls what is taken: else series
     that differ only in it would be one.
     """
+    exported = f"exported_{_WORKER}"
+    while exported in labels:
+        exported = f"exported_{exported}"
     return {
-        f"exported_{name}" if name == _WORKER else name: value
+        exported if name == _WORKER else name: value
         for name, value in labels.items()
         if (name, value) != (_WORKER, worker)
     }
