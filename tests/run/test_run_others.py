@@ -11,7 +11,8 @@ from support.programs import METERTAP, RUN, run
 
 pytestmark = pytest.mark.programs
 
-WORK = "sum(number * number for number in range(1_500_000))"
+# However fast the machine is: a hint is given from 0.05 seconds of a processor on.
+WORK = "sum(1 for _ in iter(lambda: __import__('time').process_time() > 0.2, True))"
 STARTS = f"""
 import subprocess, sys
 print(subprocess.run([sys.executable, "-c", {WORK!r}]).returncode)
