@@ -181,13 +181,19 @@ def test_every_group_is_on_the_page_about_costs() -> None:
     assert [group for group in command.GROUPS if f"`{group}`" not in page] == []
 
 
-def test_a_line_has_the_figures_of_its_row() -> None:
+@pytest.mark.parametrize(
+    ("bounds", "shown"), [((0.01, 0.02), "1.0 to 2.0 %"), ((0.0151, 0.03), "1.2 to 3.0 %")]
+)
+def test_a_line_has_the_figures_of_its_row(bounds: tuple[float, float], shown: str) -> None:
     name = "MCP 2.x tools/call, MCPServer / CPU of the call"
     row, _, against = name.partition(" / ")
-    [line] = summary.lines(
-        [Result(row, against, Ratio(0.0123, 0.01, 0.02), 0.02, 4.2e-6), missed(1)]
-    )
-    assert "4 µs, 1.2 %" in line
+    found = [Result(row, against, Ratio(0.0123, *bounds), 0.02, 4.2e-6), missed(1)]
+    [line] = summary.lines(found)
+    assert shown in line
+    name = "cachetools lookup, patched / wrapt that does nothing"
+    row, _, against = name.partition(" / ")
+    [line] = summary.lines([Result(row, against, Ratio(0.426, *bounds), 1.6, 1.7e-7)])
+    assert "0.17 µs, 0.43 ×" in line
 
 
 def missed(median: float) -> Result:
