@@ -61,7 +61,7 @@ MISSES: dict[str, Miss] = {
     ),
     "instrument(), nothing to patch / 30 ms": Miss(
         1.5,
-        "22 to 24 ms on the fastest machine: 97 million instructions of the machine's, most of "
+        "22 to 25 ms on the fastest machine: 97 million instructions of the machine's, most of "
         "them the import of 130 modules, each of which is found, read and run; as many in which "
         "there is nothing take 5 ms there (the row of that name). None can wait: no thread of ours "
         "imports anything, and a scrape may come at any time. 32 named tuples and a dataclass are "
