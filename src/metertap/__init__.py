@@ -9,7 +9,11 @@ PYTEST_DONT_REWRITE: pytest would warn where `metertap run` has imported this be
 
 from __future__ import annotations
 
+import sys
+
+from metertap import unavailable
 from metertap._version import __version__
+from metertap.importing import Importing
 
 TYPE_CHECKING = False  # not typing's: to import that takes longer than all the rest
 if TYPE_CHECKING:
@@ -88,17 +92,15 @@ def __getattr__(name: str) -> object:
     # Imported on first use: importing OpenTelemetry takes a while, and `metertap run` needs none.
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    from metertap.uncollected import Uncollected
-
+    home = _HOME[name]
     try:
-        with Uncollected():
-            value = getattr(importlib.import_module(_HOME[name]), name)
+        with Importing():
+            __import__(home)
+        value = getattr(sys.modules[home], name)
     except Exception as error:  # a package that metertap needs is absent or broken
-        from metertap import unavailable
-
         value = unavailable.stand_in(name, error)
+        if unavailable.may_pass(error):
+            return value  # the next use tries again
     globals()[name] = value
     return value
 

@@ -76,13 +76,13 @@ class guarded:  # lower case: `with guarded("json.collect"):`
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> bool:
-        if not isinstance(error, Exception) or _is_of_a_signal(error):
+        if not isinstance(error, Exception) or is_of_a_signal(error):
             return False
         fault(self._place, error)
         return True
 
 
-def _is_of_a_signal(error: BaseException) -> bool:
+def is_of_a_signal(error: BaseException) -> bool:
     """Return whether a signal handler of the program has raised `error`. Never raises.
 
     Python calls handlers between any two steps of the main thread, also within metertap's code. The
@@ -168,7 +168,7 @@ def fault(place: str, reason: BaseException | str) -> None:
     start no thread while they finalise is no fault.
     """
     if isinstance(reason, BaseException) and (
-        not isinstance(reason, Exception) or _is_of_a_signal(reason)
+        not isinstance(reason, Exception) or is_of_a_signal(reason)
     ):
         raise reason
     try:

@@ -2,18 +2,23 @@
 
 A program must run where a package that metertap needs is missing or broken. There, decorated
 functions stay as they are, measured blocks run, records are dropped, and one warning says why.
+
+This module is there from the start and imports next to nothing: it is needed just when nothing else
+can be imported.
 """
 
 from __future__ import annotations
 
-import contextlib
-import threading
+import sys
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
 
-from metertap import faults
 from metertap._version import __version__
+
+TYPE_CHECKING = False  # not typing's: to import that takes longer than all the rest
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
+    from typing import Any
 
 
 def nothing(*_args: Any, **_kwargs: Any) -> None:
@@ -32,6 +37,8 @@ class Tap:
 
     def diagnosis(self) -> dict[str, Any]:
         """Return why nothing is measured."""
+        from metertap import faults
+
         return {"version": __version__, "active": False, "faults": faults.fault_counts()}
 
     alerts = flush = shutdown = __exit__ = staticmethod(nothing)
@@ -102,7 +109,7 @@ def get_all_metrics() -> dict[str, Any]:
             "process": {
                 "cpu_seconds": time.process_time(),
                 "resident_bytes": None,
-                "threads": threading.active_count(),
+                "threads": len(sys._current_frames()),
                 "gc": None,
             },
         },
@@ -142,9 +149,15 @@ def tool(function: Callable[..., Any] | None = None, /, *, name: str | None = No
     return (lambda undecorated: undecorated) if function is None else function
 
 
-def measure_tool(name: str) -> contextlib.AbstractContextManager[None]:
+def measure_tool(name: str) -> AbstractContextManager[None]:
     """Return a context manager that does nothing."""
-    return contextlib.nullcontext()
+    return _Block()
+
+
+class _Block:
+    """A block that is not measured."""
+
+    __enter__ = __exit__ = staticmethod(nothing)
 
 
 def cache_meter(name: str) -> CacheMeter:
@@ -172,16 +185,31 @@ _DOING_NOTHING = frozenset(
 def stand_in(name: str, error: Exception) -> Any:
     """Return the stand-in for a public `name` that cannot be imported because of `error`.
 
-    Raises `error` for a name that has no stand-in.
+    Raises `error` if a signal handler of the program raised it.
     """
-    if name not in _DOING_NOTHING and name not in globals():
-        raise error
     tell(error)
-    return nothing if name in _DOING_NOTHING else globals()[name]
+    if name in _DOING_NOTHING:
+        return nothing
+    # What is left are the types of results, of which there are none.
+    return globals().get(name) or type(name, (), {"__module__": __name__})
+
+
+def may_pass(error: Exception) -> bool:
+    """Return whether an import that raised `error` may succeed later: the program lacked room."""
+    return isinstance(error, OSError | MemoryError | RecursionError)
 
 
 def tell(error: Exception) -> None:
-    """Warn once that a package that metertap needs cannot be imported because of `error`."""
+    """Warn once that something that metertap needs cannot be imported because of `error`.
+
+    Raises `error` if a signal handler of the program raised it.
+    """
+    try:
+        from metertap import faults
+    except Exception:  # nothing can be imported now
+        return
+    if faults.is_of_a_signal(error):
+        raise error
     faults.warn_once(
         "unavailable",
         "the program runs unmeasured: %s: %s",

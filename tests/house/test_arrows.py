@@ -20,6 +20,7 @@ GROUND = {
     "distributions",
     "faults",
     "http_answers",
+    "importing",
     "install_command",
     "interpreters",
     "labels",
@@ -35,7 +36,6 @@ GROUND = {
     "text",
     "threads",
     "unavailable",
-    "uncollected",
 }
 """Modules of `metertap` that stand alone: every room may import them, and they import none."""
 

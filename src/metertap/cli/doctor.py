@@ -12,8 +12,8 @@ from metertap.cli.processes import asked, processes, report_of, told_of, unserve
 from metertap.cli.report_tables import problems, tables
 from metertap.cli.reports import Report
 from metertap.cli.tables import complain, show, write_json
+from metertap.importing import Importing
 from metertap.runtime import running
-from metertap.uncollected import Uncollected
 
 _WIDTH = 100
 _COMMAND = "doctor"
@@ -80,7 +80,7 @@ def _this_environment() -> Report:
     import metertap_instrumentation
     from metertap.runtime.instrument import instrument
 
-    with instrument() as tap, Uncollected():
+    with instrument() as tap, Importing():
         tap.pipeline.deliver_nothing()
         tap.pipeline.process_metrics.load()
         imported = [

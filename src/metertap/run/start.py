@@ -19,12 +19,12 @@ import sys
 import time
 
 from metertap import regular
+from metertap.importing import Importing
 from metertap.interpreters import is_subinterpreter
 from metertap.run import greenlets, others, program_path
 from metertap.run.program_path import INSTALLED, OURS, STDLIB
 from metertap.runtime import listing
 from metertap.settings import runtime_folder
-from metertap.uncollected import Uncollected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -276,7 +276,7 @@ class _Waiting:
         # Imported modules stay. Collecting garbage among all of a program's objects meanwhile takes
         # as long as the imports themselves.
         try:
-            with Uncollected():
+            with Importing():
                 from metertap.run.hook import measure
 
                 measure(self._environ, self._folder, caches_put_off=caches_put_off)

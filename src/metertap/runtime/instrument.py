@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from metertap import faults, state
+from metertap.importing import Importing
 from metertap.runtime import tap
 from metertap.runtime.callers import caller_of
-from metertap.uncollected import Uncollected
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -126,7 +126,7 @@ def instrument(
         asked |= asked.pop("unknown")
         given = {name: value for name, value in asked.items() if value is not None}
         caller = caller_of(sys._getframe(1))
-        with Uncollected():  # more is imported
+        with Importing():  # more is imported
             return tap.hold(caller, given)
     except Exception as error:  # the program runs unmeasured
         from metertap import unavailable
