@@ -12,7 +12,7 @@ import gc
 import sys
 import types
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from metertap import locks
@@ -21,6 +21,10 @@ from metertap.labels import as_label
 KEEPERS: set[str] = set()
 """Packages whose own objects and closures hold caches under names that tell nothing."""
 
+_AT_ONCE = 64
+"""The most objects whose referrers are asked for at once."""
+_MOST_HOLDERS = 10 * _AT_ONCE
+"""The most dictionaries or cells that hold caches, and closures, that are looked through."""
 _HAVE_NAMES = (
     types.FunctionType,
     types.BuiltinFunctionType,
@@ -106,9 +110,18 @@ def _bindings(caches: Sequence[object]) -> dict[int, str]:
         return {}
     names = _in_modules(caches)
     rest = [cache for cache in caches if id(cache) not in names]
-    if rest:
-        names.update(_in_objects(rest))
+    for group in _groups(rest):
+        names.update(_in_objects(group))
     return names
+
+
+def _groups(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Divide items into groups whose referrers can be asked for at once.
+
+    Python compares each reference in the process with each item of a group, and no other thread
+    runs meanwhile.
+    """
+    return (items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE))
 
 
 def _in_modules(caches: Iterable[object]) -> dict[int, str]:
@@ -131,28 +144,57 @@ def _in_objects(caches: Sequence[object]) -> dict[int, str]:
     wanted = {id(cache): cache for cache in caches}
     found: dict[int, str] = {}
     holders = [item for item in gc.get_referrers(*caches) if item is not caches]
+    # One cache may have any number of holders. The first ones of them have a name, or none has.
     namespaces = [item for item in holders if type(item) is dict and item is not wanted]
-    owners = {id(vars_): vars_ for vars_ in namespaces}
-    for owner in gc.get_referrers(*namespaces) if namespaces else ():
-        namespace = _namespace(owner)
-        if namespace is not None and id(namespace) in owners:
-            _attributes(owner, namespace, wanted, found)
-    cells = [item for item in holders if type(item) is types.CellType]
+    for group in _groups(namespaces[:_MOST_HOLDERS]):
+        if len(found) < len(wanted):
+            _of_owners(group, wanted, found)
     for holder in holders:
         if _is_class(holder):
             _attributes(holder, dict(type.__dict__["__dict__"].__get__(holder)), wanted, found)
-        else:
+        elif len(found) < len(wanted):
             namespace = _namespace(holder)
             if namespace is not None:  # an instance whose attributes are in the object itself
                 _attributes(holder, namespace, wanted, found)
-    for cell in cells:
-        for closure in gc.get_referrers(cell):
-            for owner in gc.get_referrers(closure) if type(closure) is tuple else ():
-                if type(owner) is types.FunctionType:
+    cells = [item for item in holders if type(item) is types.CellType]
+    for group in _groups(cells[:_MOST_HOLDERS]):
+        if len(found) < len(wanted):
+            _in_closures(group, wanted, found)
+    return found
+
+
+def _of_owners(
+    namespaces: Sequence[dict[str, Any]], wanted: dict[int, Any], found: dict[int, str]
+) -> None:
+    """Find names of attributes of the instances and functions that have these namespaces."""
+    owned = {id(namespace) for namespace in namespaces}
+    for owner in gc.get_referrers(*namespaces):
+        namespace = _namespace(owner)
+        if namespace is not None and id(namespace) in owned:
+            _attributes(owner, namespace, wanted, found)
+
+
+def _in_closures(cells: Sequence[Any], wanted: dict[int, Any], found: dict[int, str]) -> None:
+    """Find names of functions that have these cells in their closures."""
+    asked = {id(cell) for cell in cells}
+    closures = [item for item in gc.get_referrers(*cells) if type(item) is tuple]
+    for group in _groups(closures[:_MOST_HOLDERS]):
+        for owner in gc.get_referrers(*group):
+            if type(owner) is not types.FunctionType:
+                continue
+            for cell in owner.__closure__ or ():
+                held = _held(cell) if id(cell) in asked else None
+                if id(held) in wanted:
                     label = _function(vars(owner).get("__wrapped__", owner))
                     if label is not None:
-                        found.setdefault(id(cell.cell_contents), label)
-    return found
+                        found.setdefault(id(held), label)
+
+
+def _held(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # the variable was deleted meanwhile
+        return None
 
 
 def _attributes(

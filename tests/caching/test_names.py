@@ -1,0 +1,89 @@
+"""Names of many caches, and of caches with many holders, are found in short steps."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from metertap.caching import names
+
+
+class Cache:
+    """A cache that takes weak references, as those of libraries do."""
+
+
+class Session:
+    """An object that has a cache, with its attributes in a dictionary."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.__dict__ = {"prices": cache}
+
+
+class Pauses:
+    """The searches of all objects, of which each stops the whole program."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.compared: list[int] = []
+        self._search = gc.get_referrers
+        monkeypatch.setattr(gc, "get_referrers", self)
+
+    def __call__(self, *items: object) -> list[Any]:
+        self.compared.append(len(items))
+        return self._search(*items)
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> Pauses:
+    return Pauses(monkeypatch)
+
+
+def found(*caches: Cache) -> set[str]:
+    return set(names.Names().of([(cache, None) for cache in caches]))
+
+
+def closure_over(cache: Cache) -> Callable[[], Cache]:
+    def search() -> Cache:
+        return cache
+
+    return search
+
+
+def test_caches_of_many_sessions_are_named_in_short_pauses(pauses: Pauses) -> None:
+    sessions = [Session(Cache()) for _ in range(300)]
+    assert found(*(vars(session)["prices"] for session in sessions)) == {
+        f"{__name__}.Session.prices"
+    }
+    assert max(pauses.compared) <= 64
+
+
+def test_caches_of_many_closures_are_named_in_few_searches(pauses: Pauses) -> None:
+    functions = [closure_over(Cache()) for _ in range(300)]
+    assert found(*(function() for function in functions)) == {
+        f"{__name__}.closure_over.<locals>.search"
+    }
+    assert max(pauses.compared) <= 64
+    assert len(pauses.compared) <= 20
+
+
+@pytest.mark.parametrize("hold", [Session, closure_over])
+def test_a_cache_of_many_holders_is_named_by_the_first_ones(
+    hold: Callable[[Cache], object], pauses: Pauses
+) -> None:
+    cache = Cache()
+    holders = [hold(cache) for _ in range(3000)]
+    assert found(cache) != {f"{__name__}.Cache"}
+    assert max(pauses.compared) <= 64
+    assert len(pauses.compared) <= 5
+    del holders
+
+
+def test_a_cache_in_many_dictionaries_is_looked_for_in_some_of_them(pauses: Pauses) -> None:
+    cache = Cache()
+    answers = [{"cache": cache} for _ in range(3000)]
+    assert found(cache) == {f"{__name__}.Cache"}
+    assert max(pauses.compared) <= 64
+    assert len(pauses.compared) <= 15
+    del answers
