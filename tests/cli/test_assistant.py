@@ -15,6 +15,7 @@ import metertap
 from metertap.cli.assistant import answers
 from metertap.runtime.running import running
 from support import environments
+from support.ports import free_port
 from support.programs import METERTAP, run
 from support.waiting import wait_for
 
@@ -140,6 +141,35 @@ def test_no_name_is_a_line_of_its_own() -> None:
     for text in texts:
         assert "FORGED" in text
         assert [line for line in text.splitlines() if line.startswith("FORGED")] == []
+
+
+def test_names_that_begin_alike_are_rows_of_their_own() -> None:
+    begin = "fetch_" + "x" * 150
+    with metertap.instrument(service_name="shop") as tap:
+        metertap.record_tool_call(f"{begin}_one", True, 5.0)
+        metertap.record_tool_call(f"{begin}_two", False, 500.0, "ValueError")
+        metertap.cache_meter(f"{begin}_one").hit()
+        metertap.cache_meter(f"{begin}_two").miss()
+        wait_for(lambda: tap.json_url)
+        wait_for(running)
+        slow, failing = answers.slow_tools("", 10), answers.failing_tools("", 10)
+        caches, changed = answers.cache_rates("", 10), answers.changes("", {})
+    assert [text.count("fetch_") for text in (slow, failing, caches, changed)] == [2, 1, 2, 2]
+    assert [text.count("_one") for text in (slow, failing, caches, changed)] == [1, 0, 1, 1]
+    assert [text.count("_two") for text in (slow, failing, caches, changed)] == [1, 1, 1, 1]
+
+
+def test_names_that_are_gone_take_no_memory() -> None:
+    earlier: answers.Earlier = {}
+    port = free_port()
+    for number in range(3):
+        with metertap.instrument(service_name="shop", json_port=port) as tap:
+            metertap.record_tool_call(f"tool_{number}", True, 5.0)
+            wait_for(lambda: tap.json_url)
+            wait_for(running)
+            assert answers.changes("", earlier).endswith(f": tool_{number}: 1 calls, 0 failed")
+        metertap.reset()
+    assert [list(names) for names in earlier.values()] == [["tool_2"]]
 
 
 def test_where_nothing_runs_the_answer_says_so() -> None:

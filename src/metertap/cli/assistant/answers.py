@@ -6,6 +6,7 @@ Names of tools and caches come from other programs, so they are escaped and cut 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from metertap import text
 from metertap.cli.client import Unreachable
@@ -21,12 +22,13 @@ MOST = 50
 """The most tools or caches of one process in an answer."""
 _MOST_CHARACTERS = 20_000
 _MOST_PROCESSES = 20
-_NAME_CHARACTERS = 100
+_NAME_CHARACTERS = 200
+"""The most characters of a name that are shown: as many as a metered program keeps."""
 _NOBODY = "No measured process of this user runs, or none has seen a tool or a cache yet."
 
 Found = tuple[Process, Document]
-Earlier = dict[tuple[str, int | None, str], tuple[int, int]]
-"""Calls and failed calls of each tool at the last question, by address, process and name."""
+Earlier = dict[tuple[str, int | None], dict[str, tuple[int, int]]]
+"""Calls and failed calls of each tool at the last question, by address and id of its process."""
 
 
 def running_processes() -> str:
@@ -70,11 +72,14 @@ def changes(process: str, earlier: Earlier) -> str:
     lines = []
     found, problems = _asked(process)
     for one, document in found:
-        for name, tool in document["tool_metrics"].items():
-            key = (one.url, one.pid, name)
-            now = (tool["total_calls"], tool["failed_calls"])
-            before = earlier.get(key, (0, 0))
-            earlier[key] = now
+        counts = {
+            name: (tool["total_calls"], tool["failed_calls"])
+            for name, tool in document["tool_metrics"].items()
+        }
+        known = earlier.get((one.url, one.pid), {})
+        earlier[one.url, one.pid] = counts  # nothing stays of names that are gone
+        for name, now in counts.items():
+            before = known.get(name, (0, 0))
             if now[0] < before[0]:  # the counts began again
                 before = (0, 0)
             calls, failed = now[0] - before[0], now[1] - before[1]
@@ -93,7 +98,7 @@ def _of_each(process: str, table: Callable[[Document], Table | None], nothing: s
         else:
             shown.title = f"{_title(one)}, up {document['system_metrics']['uptime_seconds']:.0f} s"
             shown.legend = text.LEGEND
-            parts.append(plain(shown))
+            parts.append(plain(_with_cut_names(shown)))
     return _bounded([*parts, *problems])
 
 
@@ -124,7 +129,7 @@ def _with_tools(
         (item for item in document["tool_metrics"].items() if wanted(item[1])),
         key=lambda item: order(item[1]),
     )
-    named = {_cut(name): tool for name, tool in chosen[: _within(limit)]}
+    named = dict(chosen[: _within(limit)])
     table = _first({**document, "tool_metrics": named, "cache_metrics": {}}, "tool")
     if table is not None:
         places = {name: place for place, name in enumerate(named)}
@@ -137,12 +142,17 @@ def _with_caches(document: Document, limit: int) -> Table | None:
         return -item[1]["total_requests"]
 
     chosen = sorted(document["cache_metrics"].items(), key=lookups)[: _within(limit)]
-    named = {_cut(name): cache for name, cache in chosen}
+    named = dict(chosen)
     return _first({**document, "tool_metrics": {}, "cache_metrics": named}, "cache")
 
 
 def _first(document: Document, header: str) -> Table | None:
     return next(_headed(tables(document), header), None)
+
+
+def _with_cut_names(table: Table) -> Table:
+    """Return a table whose names are cut off. Two that begin alike are two rows all the same."""
+    return replace(table, rows=[[_cut(row[0]), *row[1:]] for row in table.rows])
 
 
 def _headed(found: Iterable[Table], header: str) -> Iterator[Table]:
