@@ -21,8 +21,9 @@ _TOOL = 4
 class _Places:
     """Counts the places that a program comes to, and interrupts it at one of them."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, are_there: Callable[[str], bool]) -> None:
         self._left = number
+        self._are_there = are_there
         self._traced = sys.gettrace()
         self._thread = threading.get_ident()
 
@@ -53,7 +54,10 @@ class _Places:
         gc.enable()
 
     def _at(self, code: Any) -> None:
-        if code.co_filename.endswith(_NOT_THERE) or threading.get_ident() != self._thread:
+        file = code.co_filename
+        if file.endswith(_NOT_THERE) or threading.get_ident() != self._thread:
+            return
+        if not self._are_there(file):
             return
         self._left -= 1
         if self._left == -1:
@@ -82,9 +86,16 @@ class _Places:
         return instruction
 
 
-def interrupted(do: Callable[[], object], number: int) -> bool:
-    """Interrupt `do` at the n-th place; False where it ends before."""
-    places = _Places(number)
+def in_any(_file: str) -> bool:
+    """Take the places of every file."""
+    return True
+
+
+def interrupted(
+    do: Callable[[], object], number: int, are_there: Callable[[str], bool] = in_any
+) -> bool:
+    """Interrupt `do` at the n-th place in files that `are_there`; False where it ends before."""
+    places = _Places(number, are_there)
     places.watch()
     try:
         do()
@@ -95,16 +106,20 @@ def interrupted(do: Callable[[], object], number: int) -> bool:
     return False
 
 
-def everywhere(prepare: Callable[[], tuple[Callable[[], object], Callable[[int], None]]]) -> int:
+def everywhere(
+    prepare: Callable[[], tuple[Callable[[], object], Callable[[int], None]]],
+    are_there: Callable[[str], bool] = in_any,
+) -> int:
     """Prepare something to do, interrupt it and check what came of it, at each place in turn.
 
-    The check is told the number of the place. Returns how many there are.
+    The check is told the number of the place. Returns how many there are, in files that
+    `are_there`.
     """
     kept = []  # or the ends of what was prepared would be interrupted
     for number in count():
         do, check = prepare()
         kept.append((do, check))
-        was_interrupted = interrupted(do, number)
+        was_interrupted = interrupted(do, number, are_there)
         check(number)
         if not was_interrupted:
             return number

@@ -105,13 +105,14 @@ def get(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
             if type(self).__module__ == _IN_MEMORY and not self.plugins:
                 value = await method(*args)
             else:
-                mark = ["aiocache"]
-                token = _set_layer(mark)
+                mark, token = ["aiocache"], None
                 try:
+                    token = _set_layer(mark)
                     value = await method(*args)
                 finally:
                     mark.clear()
-                    leave_layer(token)
+                    if token:
+                        leave_layer(token)
         except BaseException as error:
             hide_frame(error)
             raise

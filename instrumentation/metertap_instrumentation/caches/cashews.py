@@ -27,7 +27,7 @@ from typing import Any
 
 from metertap import faults
 from metertap.caching.adapter import Asked, counts, stand_ins
-from metertap.caching.layers import by, counting, layer, leave_layer
+from metertap.caching.layers import by, counting, layer, leave_layer, left
 from metertap.caching.meters import ObjectMeters
 from metertap.caching.names import KEEPERS
 from metertap.patching.patch_set import PatchSet
@@ -81,13 +81,14 @@ async def lookup(
         name = command._value_
         if name != "get_raw" and _is_own(backend):
             kwargs["default"] = given = _NOTHING
-        mark = [_HERE]
-        token = _set_layer(mark)
+        mark, token = [_HERE], None
         try:
+            token = _set_layer(mark)
             found = await call(*args, **kwargs)
         finally:
             mark.clear()
-            leave_layer(token)
+            if token:
+                leave_layer(token)
     except BaseException as error:
         hide_frame(error)
         raise
@@ -158,11 +159,13 @@ async def no_lookup(
     _cache: Any, call: Any, _command: Any, _backend: Any, *args: Any, **kwargs: Any
 ) -> Any:
     """Run, as the middleware around it, a command that is no lookup: its reads count nothing."""
+    context = counting(by() or _HERE)
     try:
-        with counting(by() or _HERE):
+        with context:
             return await call(*args, **kwargs)
     except BaseException as error:
         hide_frame(error)
+        left(context)
         raise
 
 
@@ -172,11 +175,13 @@ def _in_whose_name(_backend: Any, args: Any, kwargs: Any) -> Asked | None:
 
 
 def _asked_by(layer_above: Any, call: Any, *args: Any) -> Any:
+    context = counting(layer_above)
     try:
-        with counting(layer_above):
+        with context:
             return call(*args)
     except BaseException as error:
         hide_frame(error)
+        left(context)
         raise
 
 

@@ -32,7 +32,7 @@ from typing import Any
 
 from metertap import faults
 from metertap.caching.cache_meter import CacheMeter
-from metertap.caching.layers import counting, layer
+from metertap.caching.layers import counting, layer, left
 from metertap.caching.meters import ObjectMeters
 from metertap.measuring.unfinished import can_be_awaited
 from metertap.patching.patch_set import PatchSet
@@ -131,11 +131,13 @@ class Counter:
             # the method is left, of which Python would warn.
             make = functools.partial(wrapped, *args, **kwargs)
             return self._coroutine(make, wrapped, wrapped, instance, args, kwargs)
+        context = self._as_layer()
         try:
-            with self._as_layer():
+            with context:
                 result = wrapped(*args, **kwargs)
         except BaseException as error:
             hide_frame(error)
+            left(context)
             self._raised(instance, error)
             raise
         if type(result) is CoroutineType:
@@ -147,11 +149,13 @@ class Counter:
         self, make: Any, named: Any, wrapped: Any, instance: Any, args: Any, kwargs: Any
     ) -> Any:
         async def call() -> Any:
+            context = self._as_layer()
             try:
-                with self._as_layer():
+                with context:
                     result = await make()
             except BaseException as error:
                 hide_frame(error)
+                left(context)
                 self._raised(instance, error)
                 raise
             self._returned(result, wrapped, instance, args, kwargs)

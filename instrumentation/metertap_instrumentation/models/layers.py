@@ -1,8 +1,8 @@
 """Wrappers of functions around model clients, which mark a layer for the clients inside.
 
 `begin` of the measure returns the layer and what its other methods need, or None. The layer is
-removed whatever happens, including a fault of ours: one that stayed would keep all later calls of
-the thread from being counted. So no function of ours is called to remove it.
+removed whatever happens, including a fault of ours and an interrupt: one that stayed would keep all
+later calls of the thread from being counted. So no function of ours is called to remove it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def plain(measure: Measure) -> WrapperFunction:
         try:
             begun = measure.begin(instance, args, kwargs)
             token = None if begun is None else outer.set(begun[0])
-        except Exception as fault:
+        except BaseException as fault:
+            if begun is not None:  # it may have been set
+                begun[0].is_over = True
             faults.fault(_PLACE, fault)
         try:
             result = wrapped(*args, **kwargs)
@@ -55,7 +57,9 @@ def coroutine(measure: Measure) -> WrapperFunction:
         try:
             begun = measure.begin(instance, args, kwargs)
             token = None if begun is None else outer.set(begun[0])
-        except Exception as fault:
+        except BaseException as fault:
+            if begun is not None:  # it may have been set
+                begun[0].is_over = True
             faults.fault(_PLACE, fault)
         try:
             result = await wrapped(*args, **kwargs)

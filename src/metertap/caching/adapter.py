@@ -15,7 +15,7 @@ from types import FunctionType
 from typing import Any
 
 from metertap import faults
-from metertap.caching.layers import layer, leave_layer
+from metertap.caching.layers import layer, leave_layer, left
 from metertap.patching.parameters import as_async, shaped
 from metertap.patching.targets import Live, Make, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
@@ -52,13 +52,14 @@ _RUN = """
         _result = {awaiting}_method({first}, *_args, **_kwargs)
 """
 _RUN_AS_LAYER = """
-        _mark = [_layers]
-        _token = _set_layer(_mark)
+        _mark, _token = [_layers], None
         try:
+            _token = _set_layer(_mark)
             _result = {awaiting}_method({first}, *_args, **_kwargs)
         finally:
             _mark.clear()
-            _leave(_token)
+            if _token:
+                _leave(_token)
 """
 _ANSWER = """
     except BaseException as _error:
@@ -76,13 +77,16 @@ def call({parameters}):
 """
 _WITHIN = """
 {kind} call({parameters}):
+    _context = None
     try:
         if not _live:
             return {call}
-        with _entered(_around, {first}, {args}, {kwargs}):
+        _context = _entered(_around, {first}, {args}, {kwargs})
+        with _context:
             return {call}
     except BaseException as _error:
         _hide(_error)
+        _left(_context)
         raise
 """
 _AFTER = """
@@ -162,7 +166,9 @@ def within(around: Around | None = None) -> Make:
         return counts("a layer above", lambda _cache, _asked, result: result, ask=anything)
 
     def make(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
-        return shaped(method, _WITHIN, around=around, entered=_entered, hide=hide_frame, live=live)
+        return shaped(
+            method, _WITHIN, around=around, entered=_entered, hide=hide_frame, left=left, live=live
+        )
 
     return make
 

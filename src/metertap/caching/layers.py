@@ -3,6 +3,10 @@
 An adapter sets a context variable while it counts, and the adapters of caches below count nothing.
 Tasks, threads and callbacks that begin meanwhile keep that context as long as they live. So the
 variable holds a mark that is emptied at the end of the lookup.
+
+An interrupt (Ctrl-C, a time limit) may come as soon as the variable is set, and just as a block is
+left. A mark that it left would end the counting in that thread for good. So the code that empties
+a mark is around the code that sets it, and blocks are left again where an exception passes.
 """
 
 from __future__ import annotations
@@ -40,18 +44,26 @@ class setting:  # lower case: `with setting(variable, value):`
     __slots__ = ("_token", "_value", "_variable")
 
     def __init__(self, variable: ContextVar[Any], value: Any) -> None:
+        self._token: Token[Any] | None = None
         self._variable = variable
         self._value = value
 
     def __enter__(self) -> Any:
-        self._token = self._variable.set(self._value)
+        before = self._variable.get()
+        try:
+            self._token = self._variable.set(self._value)
+        except BaseException:
+            self._variable.set(before)
+            raise
         return self._value
 
     def __exit__(self, *_raised: object) -> None:
-        try:
-            self._variable.reset(self._token)
-        except ValueError:  # a coroutine that is closed in another context
-            pass
+        token, self._token = self._token, None
+        if token is not None:
+            try:
+                self._variable.reset(token)
+            except ValueError:  # a coroutine that is closed in another context
+                pass
 
 
 class counting(setting):  # lower case, too
@@ -66,3 +78,11 @@ class counting(setting):  # lower case, too
     def __exit__(self, *raised: object) -> None:
         self._value.clear()
         super().__exit__(*raised)
+
+
+def left(context: object) -> None:
+    """Restore what a context has set, if an interrupt came before it could do so itself."""
+    if isinstance(context, counting):
+        counting.__exit__(context)
+    elif isinstance(context, setting):
+        setting.__exit__(context)

@@ -14,7 +14,7 @@ from typing import Any
 
 from metertap import faults
 from metertap.caching.adapter import is_own
-from metertap.caching.layers import by, counting, layer
+from metertap.caching.layers import by, layer
 from metertap.caching.meters import ObjectMeter, ObjectMeters
 from metertap.caching.names import KEEPERS
 from metertap.costs import reuse
@@ -74,8 +74,14 @@ _SETDEFAULT = """
     _found, _stores = _looked({first}, {args}) if _live and not _layer() else (True, False)
     try:
         if _stores:
-            with _counting(_storing):
+            _mark, _token = [_storing], None
+            try:
+                _token = _set_layer(_mark)
                 return {call}
+            finally:
+                _mark.clear()
+                if _token:
+                    _reset_layer(_token)
         _value = {call}
     except BaseException as _error:
         _hide(_error)
@@ -90,13 +96,14 @@ _SETITEM = """
     try:
         if not _live:
             return {call}
-        _mark = [_setting, {first}]
-        _token = _set_layer(_mark)
+        _mark, _token = [_setting, {first}], None
         try:
+            _token = _set_layer(_mark)
             return {call}
         finally:
             _mark.clear()
-            _reset_layer(_token)
+            if _token:
+                _reset_layer(_token)
     except BaseException as _error:
         _hide(_error)
         if _live and isinstance(_error, ValueError):
@@ -105,14 +112,15 @@ _SETITEM = """
 """
 _POPITEM = """
 {kind} call({parameters}):
-    _outer, _mark = _layer(), [_making_room]
+    _outer, _mark, _token = _layer(), [_making_room], None
     try:
-        _token = _set_layer(_mark)
         try:
+            _token = _set_layer(_mark)
             _item = {call}
         finally:
             _mark.clear()
-            _reset_layer(_token)
+            if _token:
+                _reset_layer(_token)
     except BaseException as _error:
         _hide(_error)
         raise
@@ -256,7 +264,6 @@ def _is_for_a_decorator(frame: FrameType | None) -> bool:
 
 
 _NAMES: dict[str, Any] = {
-    "counting": counting,
     "find": _find,
     "first_look": _first_look,
     "guarded": faults.guarded,
