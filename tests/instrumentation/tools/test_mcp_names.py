@@ -12,7 +12,8 @@ import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import metertap
-from metertap import Tap
+from metertap import Tap, state
+from metertap.alerts import counters
 from metertap_instrumentation.tools.mcp.names import KnownNames
 from servers.mcp_stacks import MCP, Handle, Stack, counted, of_this_sdk, stacks
 from support.metric_data import points
@@ -213,3 +214,17 @@ def test_a_call_of_no_tool_waits_nowhere_else(stack: Stack, tap: Tap) -> None:
     drive_with(stack, server, calling("made_up"))
     assert counted(tap.snapshot()) == {"_OTHER": {"caller_error": 1}}
     assert tap.snapshot()["tool_metrics"]["_OTHER"]["active_calls"] == 0
+
+
+@pytest.mark.parametrize("name", ["", "_OTHER"])
+@pytest.mark.parametrize("stack", HIGH_LEVEL, ids=str)
+def test_a_name_that_no_tool_has_is_the_callers_error(stack: Stack, name: str, tap: Tap) -> None:
+    async def search() -> str:
+        return "found"
+
+    assert stack.empty is not None
+    server = stack.empty("shop")
+    server.tool()(search)
+    drive_with(stack, server, calling(name, name, name))  # without a list
+    assert counted(tap.snapshot()) == {"_OTHER": {"caller_error": 3}}
+    assert counters.read(state.recorder()).overflown == 0

@@ -225,6 +225,16 @@ def test_a_call_without_a_name_is_of_no_tool_that_there_is(fields: Any, served: 
     assert (point.name, point.error_types) == ("_OTHER", {"-32602": 1})
 
 
+@pytest.mark.parametrize("name", ["", "_OTHER"])
+def test_a_call_by_the_name_of_no_tool_is_the_callers_error(name: str, served: Served) -> None:
+    for _ in range(2):  # the second finds nothing that the first has left
+        request = Request.arrived(served, TOOLS_CALL, {"name": name})
+        assert not request.is_registered
+        request.noted = requests.TOOL_ERROR
+        request.end(requests.TOOL_ERROR)
+    assert ended() == {"_OTHER": {"caller_error": 2}}
+
+
 def test_a_call_waits_elsewhere_until_its_tool_is_known(served: Served) -> None:
     request = call(served)
     assert not request.is_registered

@@ -173,7 +173,11 @@ class Request:
     @property
     def is_registered(self) -> bool:
         """Whether the call is in progress on the series of its own tool."""
-        return self.frame is not None and self.frame[SERIES].name == self.name
+        # `_OTHER` is the series of tools that do not exist, whoever calls a tool by that name.
+        name = self.name
+        return (
+            self.frame is not None and name != catalogue.OTHER and self.frame[SERIES].name == name
+        )
 
     def exists(self) -> None:
         """Note that the tool exists: its call is in progress on its own series from now on."""
@@ -308,8 +312,9 @@ class Request:
         return error is not None and id(error) == self._error
 
     def is_listed(self, *, failed: bool) -> bool | None:
-        """Return whether the tool exists, as far as answers to `tools/list` tell."""
-        return self.served.tools.knows(self.name)
+        """Return whether the tool exists, as far as its name and answers to `tools/list` tell."""
+        known = self.served.tools.knows(self.name)
+        return False if known is None and self.name == catalogue.OTHER else known
 
     def _end_call(self, frame: Frame, ending: Ending | None, now: float) -> str:
         """End a tool call that is no plain success; return the name under which it counts."""

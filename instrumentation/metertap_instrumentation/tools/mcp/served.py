@@ -56,7 +56,8 @@ class Served:
             label = prompts.label(name)
         kind = Kind(catalogue.SERVER_DURATION, (method, label, version, transport), tool)
         kind.served = self
-        if label == name:
+        # The kind of `_OTHER` is made anew, as for each name that does not exist.
+        if label == name and (tool is None or name != catalogue.OTHER):
             self.kinds.keep((method, name, version, transport), kind)
             if era is not recorder().era:  # the tool's series was forgotten meanwhile
                 self.kinds.forget()
