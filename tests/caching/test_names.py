@@ -22,6 +22,20 @@ class Session:
         self.__dict__ = {"prices": cache}
 
 
+class Lazy:
+    """An object that makes its variables when it is asked for all of them."""
+
+    asked = 0
+
+    def __init__(self, cache: Cache) -> None:
+        self.cache = cache
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        Lazy.asked += 1
+        return {"cache": self.cache}
+
+
 class Pauses:
     """The searches of all objects, of which each stops the whole program."""
 
@@ -49,6 +63,12 @@ def closure_over(cache: Cache) -> Callable[[], Cache]:
         return cache
 
     return search
+
+
+def test_no_code_of_the_holder_of_a_cache_runs() -> None:
+    holder = Lazy(Cache())
+    assert found(holder.cache) == {f"{__name__}.Cache"}
+    assert Lazy.asked == 0
 
 
 def test_caches_of_many_sessions_are_named_in_short_pauses(pauses: Pauses) -> None:

@@ -36,6 +36,7 @@ GROUND = {
     "text",
     "threads",
     "unavailable",
+    "variables",
 }
 """Modules of `metertap` that stand alone: every room may import them, and they import none."""
 

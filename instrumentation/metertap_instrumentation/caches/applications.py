@@ -18,6 +18,7 @@ from itertools import chain
 from typing import Any
 
 from metertap.caching.names import attribute_of, names_of
+from metertap.variables import variables_of
 
 _MAIN = frozenset({"__main__", "__mp_main__"})
 _OURS = frozenset({"metertap", "metertap_exporters", "metertap_instrumentation"})
@@ -78,8 +79,8 @@ def namespaces() -> Iterator[dict[str, Any]]:
     if _loaded[0] != newest:
         _loaded = newest, [name for name, module in modules.items() if _may_be(name, module)]
     for name in _loaded[1]:
-        namespace = getattr(modules.get(name), "__dict__", None)
-        if type(namespace) is dict:
+        namespace = variables_of(modules.get(name))
+        if namespace is not None:
             yield namespace
 
 
@@ -107,8 +108,8 @@ _members = type.__dict__["__dict__"].__get__
 
 def _may_be(name: str, module: object) -> bool:
     """Return whether a module may be the application's."""
-    namespace = getattr(module, "__dict__", None)
-    if type(namespace) is not dict:
+    namespace = variables_of(module)
+    if namespace is None:
         return False
     file = namespace.get("__file__")
     if type(file) is str and _is_installed(file):
@@ -147,8 +148,8 @@ def _known(function: Any) -> bool | None:
 
 
 def _file(module: str, function: Any) -> str | None:
-    namespace = getattr(sys.modules.get(module), "__dict__", None)
-    file = namespace.get("__file__") if type(namespace) is dict else None
+    namespace = variables_of(sys.modules.get(module))
+    file = None if namespace is None else namespace.get("__file__")
     if type(file) is not str:
         code = attribute_of(attribute_of(function, "__wrapped__") or function, "__code__")
         file = getattr(code, "co_filename", None)
@@ -162,7 +163,7 @@ def _is_installed(file: str) -> bool:
 def _is_of_program(function: Any) -> bool:
     names = names_of(function)
     file = _file(names[0], function) if names is not None else None
-    main = getattr(sys.modules.get("__main__"), "__dict__", {})
+    main = variables_of(sys.modules.get("__main__")) or {}
     module, script = getattr(main.get("__spec__"), "name", None), main.get("__file__")
     if names is None or file is None or not isinstance(script, str):
         return False

@@ -17,6 +17,7 @@ from typing import Any
 
 from metertap import locks
 from metertap.labels import as_label
+from metertap.variables import variables_of
 
 KEEPERS: set[str] = set()
 """Packages whose own objects and closures hold caches under names that tell nothing."""
@@ -128,7 +129,7 @@ def _in_modules(caches: Iterable[object]) -> dict[int, str]:
     wanted = {id(cache) for cache in caches}
     found: dict[int, str] = {}
     for module_name, module in sys.modules.copy().items():
-        namespace = _namespace(module)
+        namespace = variables_of(module)
         if namespace is None:
             continue
         for name, value in list(namespace.items()):
@@ -153,7 +154,7 @@ def _in_objects(caches: Sequence[object]) -> dict[int, str]:
         if _is_class(holder):
             _attributes(holder, dict(type.__dict__["__dict__"].__get__(holder)), wanted, found)
         elif len(found) < len(wanted):
-            namespace = _namespace(holder)
+            namespace = variables_of(holder)
             if namespace is not None:  # an instance whose attributes are in the object itself
                 _attributes(holder, namespace, wanted, found)
     cells = [item for item in holders if type(item) is types.CellType]
@@ -169,7 +170,7 @@ def _of_owners(
     """Find names of attributes of the instances and functions that have these namespaces."""
     owned = {id(namespace) for namespace in namespaces}
     for owner in gc.get_referrers(*namespaces):
-        namespace = _namespace(owner)
+        namespace = variables_of(owner)
         if namespace is not None and id(namespace) in owned:
             _attributes(owner, namespace, wanted, found)
 
@@ -224,14 +225,6 @@ def _is_class(item: object) -> bool:
 
 def _is_keeper(module: object) -> bool:
     return str(module).partition(".")[0] in KEEPERS
-
-
-def _namespace(item: object) -> dict[str, Any] | None:
-    try:
-        found = object.__getattribute__(item, "__dict__")
-    except Exception:
-        return None
-    return found if type(found) is dict else None
 
 
 def _function(function: object) -> str | None:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from metertap import catalogue, faults
+from metertap.variables import variables_of
 
 _NAME = re.compile(r"[\w.-]+")
 _leaves_wrapped: dict[type, bool] = {}
@@ -65,7 +66,7 @@ def _leaves(kind: type, instrumentor: Any) -> bool:
     packages = tuple(f"{found[0].replace('-', '.')}." for found in needed if found)
     for name, module in list(sys.modules.items()):
         if f"{name}.".startswith(packages):
-            for value in list(getattr(module, "__dict__", {}).values()):
+            for value in list((variables_of(module) or {}).values()):
                 # Not isinstance: it would load modules that openai loads on first use.
                 if issubclass(type(value), type) and any(
                     _is_by(kind, method) for method in list(vars(value).values())

@@ -243,6 +243,29 @@ def test_objects_of_a_module_are_not_asked_what_they_are(
         assert tap.diagnosis()["faults"] == {}
 
 
+class LazyModule(types.ModuleType):
+    """A module that imports what it promises, when all of it is asked for, as those of `py` do."""
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        raise ImportError("what it promises is not installed")
+
+
+def test_lazy_modules_stay_lazy(shop: str, tap: Tap, monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = __import__(shop)
+    lazy: Any = LazyModule("lazy_shop")
+    lazy.price = functools.lru_cache(named(lambda item: item, "price", "lazy_shop"))
+    monkeypatch.setitem(sys.modules, "lazy_shop", lazy)
+    tap.shutdown()
+    with metertap.instrument(json_endpoint=False) as again:
+        module.price("a")
+        lazy.price("a")
+        found = caches()
+        assert found[f"{shop}.price"]["misses"] == found["lazy_shop.price"]["misses"] == 1
+        assert again.diagnosis()["faults"] == {}
+        assert again.diagnosis()["instrumentations"]
+
+
 def test_there_is_no_search_without_need(tap: Tap, monkeypatch: pytest.MonkeyPatch) -> None:
     searched: list[object] = []
     search = discovery._search
