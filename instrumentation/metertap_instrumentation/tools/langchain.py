@@ -44,6 +44,8 @@ SOURCE = "langchain"
 _PLACE = "langchain"
 _MODULE = "langchain_core.tools.base"
 _TELLING = frozenset({"ToolMessage", "list"})
+_MOST_MESSAGES = 100
+"""The most items of a list that are looked at: a list of more is data and no list of messages."""
 _BUBBLES = frozenset({"GraphBubbleUp", "GraphInterrupt"})  # LangGraph 0.2 has only the latter
 
 
@@ -82,7 +84,7 @@ class Tools(Handlers):
     def returned(self, result: Any) -> Ending | None:
         """Return the ending by a result, which may be a message of failure, or a list with one."""
         if type(result).__name__ in _TELLING:
-            messages = result if isinstance(result, list) else [result]
+            messages = result[:_MOST_MESSAGES] if isinstance(result, list) else [result]
             if any(map(says_error, messages)):
                 return Ending(TOOL_ERROR, TOOL_ERROR)
         return None

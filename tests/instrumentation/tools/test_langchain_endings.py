@@ -58,6 +58,12 @@ ENDINGS: dict[str, tuple[Any, dict[str, Any], str, str | None]] = {
         "tool_error",
         "tool_error",
     ),
+    "returns more than a list of messages": (
+        lambda: returning([*["row"] * 100, FAILED]),
+        {},
+        "ok",
+        None,
+    ),
     "raises": (lambda: raising(lambda: KeyError("no")), {}, "exception", "KeyError"),
     "raises a tool's error": (
         lambda: raising(lambda: ToolException("no")),
