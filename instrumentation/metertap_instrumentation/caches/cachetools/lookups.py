@@ -28,7 +28,7 @@ _TOO_LARGE = ("value too large",)
 _MAKING_ROOM = "an entry is dropped"
 _SETTING = "an entry is put"
 """The layer while an entry is put into a cache, which is in the mark as well."""
-_STORING = "a decorator stores"
+STORING = "a decorator stores"
 """The layer while a decorator stores a result, whose lookup was counted before."""
 _BETWEEN = ("metertap", "metertap_instrumentation", "wrapt")
 """Packages whose frames may be between a decorator and the method that it calls."""
@@ -223,7 +223,7 @@ def setitem(method: Callable[..., Any], live: Live) -> Callable[..., Any]:
 
 def _refused(cache: Any, error: ValueError) -> None:
     with faults.guarded("cachetools"):
-        if error.args == _TOO_LARGE and by() in (None, _STORING):
+        if error.args == _TOO_LARGE and by() in (None, STORING):
             _meter_of(cache).rejected()
 
 
@@ -277,6 +277,6 @@ _NAMES: dict[str, Any] = {
     "saw": _saw,
     "set_layer": _set_layer,
     "setting": _SETTING,
-    "storing": _STORING,
+    "storing": STORING,
 }
 """Names that the sources above use."""

@@ -16,16 +16,19 @@ from metertap.patching.targets import Live
 from metertap.patching.tracebacks import hide_frame
 from metertap.patching.wrapper import Wrapper
 from metertap_instrumentation.caches.applications import name_of
-from metertap_instrumentation.caches.cachetools.lookups import cache_class
+from metertap_instrumentation.caches.cachetools.lookups import STORING, cache_class
 
-_layer = layer.get
+_layer, _set_layer, _reset_layer = layer.get, layer.set, layer.reset
 _new = object.__new__
 # A plain mapping can have no weak reference, and has no name: the decorated function has both.
 meters = ObjectMeters("cachetools", supports=frozenset(), natural_name=name_of)
 
 
 class _Counted(MutableMapping[Any, Any]):
-    """The mapping that a decorator uses. Its lookups count for the decorated function."""
+    """The mapping that a decorator uses. Its lookups count for the decorated function.
+
+    They count once: not for a cache that is the mapping, or is asked by it.
+    """
 
     __slots__ = ("_meter", "mapping")
 
@@ -35,7 +38,17 @@ class _Counted(MutableMapping[Any, Any]):
 
     def __getitem__(self, key: Any) -> Any:
         try:
-            value = self.mapping[key]
+            if type(self.mapping) is dict:
+                value = self.mapping[key]
+            else:  # another cache, or a mapping that is built on one
+                mark, token = ["cachetools"], None
+                try:
+                    token = _set_layer(mark)
+                    value = self.mapping[key]
+                finally:
+                    mark.clear()
+                    if token:
+                        _reset_layer(token)
         except BaseException as error:
             hide_frame(error)
             if isinstance(error, KeyError) and not _layer():
@@ -54,8 +67,15 @@ class _Counted(MutableMapping[Any, Any]):
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
         """Store a function's result, under a lock: no lookup."""
+        mark, token = [STORING], None
         try:
-            return self.mapping.setdefault(key, default)
+            try:
+                token = _set_layer(mark)
+                return self.mapping.setdefault(key, default)
+            finally:
+                mark.clear()
+                if token:
+                    _reset_layer(token)
         except BaseException as error:
             hide_frame(error)
             raise
