@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import cachetools
 
 import metertap
@@ -20,3 +22,18 @@ def test_what_a_cache_counted_before_measuring_began_again_stays_and_is_one_obje
     (found,) = state.recorder().cache_figures()
     assert (found.hits, found.misses, found.objects) == (4, 4, 1)
     assert [len(series.parts) for series in state.recorder()._caches.values()] == [1]
+
+
+def test_a_cache_that_ends_before_a_look_is_not_searched_for_among_all_that_wait() -> None:
+    def seconds_of_ends() -> float:
+        made = [cachetools.LRUCache[int, int](1) for _ in range(200)]
+        assert not any(cache.get(1) for cache in made)
+        started = time.thread_time()
+        made.clear()
+        return time.thread_time() - started
+
+    with metertap.instrument(json_endpoint=False):
+        alone = min(seconds_of_ends() for _ in range(7))
+        others = [cachetools.LRUCache[int, int](1) for _ in range(10_000)]
+        assert not any(cache.get(1) for cache in others)
+        assert min(seconds_of_ends() for _ in range(7)) < 6 * alone

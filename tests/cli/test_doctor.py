@@ -129,7 +129,7 @@ def test_every_cache_is_listed_by_name(capsys: pytest.CaptureFixture[str]) -> No
     with metertap.instrument() as tap:
         metertap.record_cache_hit("prompts")
         series = state.recorder().cache("shop.square", "functools", frozenset({EVICTIONS}))
-        series.readings.append(Reading(lambda: Statistics(1, 2, entries=2)))
+        series.readings[Reading(lambda: Statistics(1, 2, entries=2))] = None
         state.recorder().cache("shop.sessions", "cachetools").hits[None]()
         url = wait_for(lambda: tap.json_url)
         assert main(["doctor", url]) == 0

@@ -95,7 +95,7 @@ def test_threads_that_look_up_while_a_reader_collects_lose_nothing(kind: str) ->
             recorder.started(tool)
             part = CacheSeries("", CACHES[0][1])
             recorder.cache_looked_up(part, True, None)
-            cache.parts.append(part)
+            cache.parts[part] = None
             recorder.cache_looked_up(cache, False, tool)
             recorder.cache_evicted(cache, 2)
             cache.absorb(part)

@@ -73,7 +73,7 @@ def test_figures_of_a_name_are_those_of_all_its_objects() -> None:
             part.hits[None]()
             part.misses[None]()
         part.evictions, part.rejections = 10, 20
-        series.parts.append(part)
+        series.parts[part] = None
     series.evictions, series.rejections = 1, 2
     assert counted(series) == (4, 3, 31, 62, 7)
     assert series.figures().objects == 3
@@ -91,7 +91,7 @@ def test_an_object_that_is_gone_leaves_its_counts_and_no_entries() -> None:
             part.misses[None]()
         part.misses[tool]()
         part.evictions, part.rejections = 4, 7
-        series.parts.append(part)
+        series.parts[part] = None
         before = counted(series)
         assert before == (3 + 3 * number, 4 + 4 * number, 4 + 4 * number, 7 + 7 * number, 5)
         series.absorb(part)
@@ -111,25 +111,25 @@ def test_an_object_that_goes_while_figures_are_made_is_absorbed_at_the_next_look
         return 5
 
     part.entries = goes
-    series.parts.append(part)
+    series.parts[part] = None
     assert counted(series) == (1, 0, 0, 0, 5)
-    assert series.parts == [part]
+    assert list(series.parts) == [part]
     assert counted(series) == (1, 0, 0, 0, None)
-    assert series.parts == []
+    assert not series.parts
 
 
 def test_figures_may_be_asked_for_in_the_middle_of_figures() -> None:
     """As a signal handler, or a cache that is asked how much it holds, may do."""
     series = CacheSeries("prices", "test")
     series.hits[None]()
-    series.parts.append(CacheSeries("prices", "test"))
+    series.parts[CacheSeries("prices", "test")] = None
     found: list[int] = []
     asks = iter([True])
 
     def entries() -> int:
         if next(asks, False):
             found.append(series.figures().hits)
-            series.absorb(series.parts[0])  # which waits: it is being counted
+            series.absorb(next(iter(series.parts)))  # which waits: it is being counted
         return 3
 
     series.entries = entries
@@ -154,7 +154,7 @@ def test_the_entries_of_a_cache_that_raises_are_not_known() -> None:
 def test_statistics_are_read_and_never_go_back() -> None:
     cache = Cache()
     series = CacheSeries("prompts", "test")
-    series.readings.append(Reading(cache.read))
+    series.readings[Reading(cache.read)] = None
     cache.says = Statistics(5, 3, 2, 1, entries=4)
     assert counted(series) == (5, 3, 2, 1, 4)
     for says in (Statistics(5, 3, 2, 1), Statistics(1, 0, 0, 0), Statistics(2, 2, 1, 1, 7)):
@@ -169,7 +169,7 @@ def test_statistics_are_read_and_never_go_back() -> None:
 def test_a_cache_of_which_one_number_goes_back_was_cleared(cleared: int) -> None:
     cache = Cache()
     series = CacheSeries("prompts", "test")
-    series.readings.append(Reading(cache.read))
+    series.readings[Reading(cache.read)] = None
     cache.says = Statistics(5, 5, 5, 5)
     assert counted(series)[:4] == (5, 5, 5, 5)
     again = [6, 6, 6, 6]
@@ -182,7 +182,7 @@ def test_what_a_cache_counts_while_it_is_paused_is_left_out() -> None:
     cache = Cache()
     series = CacheSeries("prompts", "test")
     reading = Reading(cache.read)
-    series.readings.append(reading)
+    series.readings[reading] = None
     cache.says = Statistics(5, 4, 3, 2, entries=1)
     reading.pause()
     cache.says = Statistics(50, 40, 30, 20, entries=10)
@@ -205,7 +205,7 @@ def test_what_a_cache_counts_while_it_is_paused_is_left_out() -> None:
 def test_what_a_cache_does_not_say_is_nothing() -> None:
     cache = Cache()
     series = CacheSeries("prompts", "test")
-    series.readings.append(Reading(cache.read))
+    series.readings[Reading(cache.read)] = None
     cache.says = Statistics(1, 2)
     assert counted(series) == (1, 2, 0, 0, None)
 
@@ -215,7 +215,7 @@ def test_caches_of_one_name_are_read_together_and_stay_counted_when_they_are_gon
     series = CacheSeries("prompts", "test")
     for number, cache in enumerate(caches, 1):
         cache.says = Statistics(number, 10 * number, 100 * number, 1000 * number, entries=number)
-        series.readings.append(Reading(cache.read))
+        series.readings[Reading(cache.read)] = None
     assert counted(series) == (6, 60, 600, 6000, 6)
     assert series.figures().objects == 3
     for cache in caches[:2]:
@@ -233,10 +233,10 @@ def test_caches_of_one_name_are_read_together_and_stay_counted_when_they_are_gon
 def test_a_cache_that_raises_when_it_is_read_keeps_what_it_had_counted() -> None:
     series = CacheSeries("prompts", "test")
     cache = Cache()
-    series.readings.append(Reading(cache.read))
+    series.readings[Reading(cache.read)] = None
     cache.says = Statistics(5, 3, entries=2)
     assert counted(series) == (5, 3, 0, 0, 2)
-    series.readings[0].read = lambda: Statistics(1 // 0, 0)
+    next(iter(series.readings)).read = lambda: Statistics(1 // 0, 0)
     assert counted(series) == (5, 3, 0, 0, None)
     assert faults.fault_counts() == {"cache.statistics": 1}
 
@@ -246,7 +246,7 @@ def test_lookups_that_are_read_and_counted_ones_are_told_by_tool() -> None:
     series = recorder.cache("prompts", "test")
     cache = Cache()
     cache.says = Statistics(5, 3)
-    series.readings.append(Reading(cache.read))
+    series.readings[Reading(cache.read)] = None
     recorder.cache_looked_up(series, True, recorder.tool("search", "test"))
     assert counted(series)[:2] == (6, 3)
     assert series.figures().by_tool == {"search": (1, 0)}
@@ -255,7 +255,7 @@ def test_lookups_that_are_read_and_counted_ones_are_told_by_tool() -> None:
 def test_a_forked_child_counts_the_same_objects_from_zero() -> None:
     cache = Cache()
     series = CacheSeries("prompts", "test", frozenset({EVICTIONS}))
-    series.readings.append(Reading(cache.read))
+    series.readings[Reading(cache.read)] = None
     series.entries = lambda: 2
     series.hits[None]()
     series.evictions = 3
@@ -274,7 +274,7 @@ def test_a_forked_child_counts_the_same_objects_from_zero() -> None:
 def test_what_two_objects_of_a_name_evicted_is_added() -> None:
     series = CacheSeries("prompts", "test", frozenset({EVICTIONS}))
     caches = [Cache(), Cache()]
-    series.readings.extend(Reading(cache.read) for cache in caches)
+    series.readings = dict.fromkeys(Reading(cache.read) for cache in caches)
     for cache, says in zip(caches, (Statistics(5, 4, 3, 2), Statistics(1, 1, 1, 1)), strict=True):
         cache.says = says
     assert counted(series)[:3] == (6, 5, 4)
@@ -282,3 +282,40 @@ def test_what_two_objects_of_a_name_evicted_is_added() -> None:
 
 def test_all_counts_of_two_statistics_are_added() -> None:
     assert cache_series._sum((1, 2, 3, 4), (10, 20, 30, 40)) == (11, 22, 33, 44)
+
+
+class Compared:
+    """An object that tells how many others it was compared with."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Compared.compared += 1
+        return self is other
+
+    __hash__ = object.__hash__
+
+
+class ComparedSeries(Compared, CacheSeries):
+    pass
+
+
+class ComparedReading(Compared, Reading):
+    pass
+
+
+def test_the_end_of_one_of_many_caches_of_a_name_costs_no_more_than_that_of_a_few() -> None:
+    series = CacheSeries("prompts", "test")
+    parts = [ComparedSeries("prompts", "test") for _ in range(500)]
+    series.parts = dict.fromkeys(parts)
+    caches = [Cache() for _ in range(500)]
+    series.readings = dict.fromkeys(ComparedReading(cache.read) for cache in caches)
+    Compared.compared = 0
+    for part in reversed(parts[1:]):
+        part.misses[None]()
+        series.absorb(part)
+    for cache in caches[1:]:
+        cache.is_there = False
+    assert counted(series)[:2] == (0, 499)
+    assert series.figures().objects == 2
+    assert Compared.compared <= 500

@@ -182,7 +182,7 @@ class Play:
         part = CacheSeries("", cache[1])
         self.recorder.cache_looked_up(part, hit, None)
         self.recorder.cache_evicted(part, 1)
-        self.recorder.cache(*cache).parts.append(part)
+        self.recorder.cache(*cache).parts[part] = None
         self.parts.append((cache, part))
         self._told_of_lookup(cache, hit)
         self._told_of(cache, catalogue.CACHE_EVICTIONS, 1)
@@ -203,7 +203,7 @@ class Play:
 
     def make_read(self, cache: tuple[str, str]) -> None:
         found = ReadCache()
-        self.recorder.cache(*cache).readings.append(Reading(found.statistics))
+        self.recorder.cache(*cache).readings[Reading(found.statistics)] = None
         self.read.append((cache, found))
 
     def look_up_in_read(self, which: int, hits: int, misses: int) -> None:

@@ -159,7 +159,7 @@ class FindingInstrumentation(Instrumentation):
                 reading = Reading(lambda: None)
                 reading.take(Statistics(info.hits, info.misses))
                 name = given or applications.name_of(left) or self.name
-                recorder().cache_by_hand(name, self.name, frozenset()).readings.append(reading)
+                recorder().cache_by_hand(name, self.name, frozenset()).readings[reading] = None
 
     def forked(self) -> bool:
         """Begin from zero in a forked child. Return whether its parent had left any to find."""

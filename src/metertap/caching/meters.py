@@ -71,9 +71,10 @@ class ObjectMeter(CacheMeter):
         if series is not None and named is not None:
             self._past = series, named
 
-    def counts_on(self, series: CacheSeries) -> bool:
-        """Return whether the next lookup counts on `series`."""
-        return self._series.get(None) is series
+    @property
+    def series(self) -> CacheSeries | None:
+        """The series on which the next lookup counts; None before the first one."""
+        return self._series.get(None)
 
     def settle(self, series: CacheSeries, name: str) -> None:
         """Show the counts of `series` under the cache's name."""
@@ -81,15 +82,15 @@ class ObjectMeter(CacheMeter):
             (past, named), self._past = self._past, None
             named.absorb(past)
         found = recorder().cache_by_hand(name, self._system, self.supports)
-        found.parts.append(series)
-        if self.counts_on(series):
+        found.parts[series] = None
+        if self.series is series:
             self._name, self._named = found.name, found
         if self.cache() is None:  # the cache ended during the search for its name
             found.absorb(series)
 
     def end(self) -> None:
         """Move the counts of a cache that is gone to the series of its name."""
-        series = self._series.get(None)
+        series = self.series
         if series is not None and self._name:
             recorder().cache_by_hand(self._name, self._system, self.supports).absorb(series)
 
@@ -182,13 +183,13 @@ class _Unnamed:
 
     def __init__(self) -> None:
         self._lock = locks.rlock()
-        # Appended to without the lock, so that lookups do not wait for a search.
-        self._meters: list[tuple[ObjectMeter, CacheSeries]] = []
+        # Changed without the lock, so that lookups do not wait for a search.
+        self._meters: dict[CacheSeries, ObjectMeter] = {}
         self._readings: list[tuple[weakref.ref[Any], str, str | None, frozenset[str], Reading]] = []
 
     def add(self, meter: ObjectMeter, series: CacheSeries) -> None:
         """Name `meter`, which begins to count on `series`, at the next look."""
-        self._meters.append((meter, series))
+        self._meters[series] = meter
         recorder().on_look(self.look)
         recorder().activity()
 
@@ -210,8 +211,7 @@ class _Unnamed:
         with self._lock:
             if not (self._meters or self._readings):
                 return
-            meters = self._meters[:]
-            del self._meters[: len(meters)]
+            meters = self._take()
             readings, self._readings = self._readings, []
             wanted = [(meter.cache(), meter.natural_name) for meter, _ in meters]
             wanted += [(cache(), natural) for cache, _, natural, _, _ in readings]
@@ -225,7 +225,12 @@ class _Unnamed:
             ):
                 if cache_of() is None:
                     name = natural or system
-                recorder().cache_by_hand(name, system, supports).readings.append(reading)
+                recorder().cache_by_hand(name, system, supports).readings[reading] = None
+
+    def _take(self) -> list[tuple[ObjectMeter, CacheSeries]]:
+        taken = [(self._meters.pop(series, None), series) for series in list(self._meters)]
+        # A cache that ends meanwhile, in this thread, has been named.
+        return [(meter, series) for meter, series in taken if meter is not None]
 
     def name_now(self, meter: ObjectMeter) -> None:
         """Name `meter`, whose cache ends before the first look, without a search."""
@@ -234,9 +239,9 @@ class _Unnamed:
         try:
             taken.extend(map(self._lock.acquire, locks.AT_ONCE))
             if True in taken:
-                for item in [item for item in self._meters if item[0] is meter]:
-                    self._meters.remove(item)
-                    meter.settle(item[1], meter.natural_name or meter.class_name)
+                series = meter.series
+                if series is not None and self._meters.pop(series, None) is not None:
+                    meter.settle(series, meter.natural_name or meter.class_name)
         finally:
             if True in taken:
                 self._lock.release()
@@ -252,7 +257,7 @@ class _Unnamed:
 
     def forked(self) -> None:
         """Begin from zero in a forked child, which must not show its parent's lookups."""
-        self._meters = []
+        self._meters = {}
         for *_, reading in self._readings:
             reading.start_over()
 
@@ -260,9 +265,10 @@ class _Unnamed:
         """Forget series that wait for a name: the recorder has forgotten everything."""
         with self._lock:
             self._readings = []
-            for meter, series in list(self._meters):
-                if not meter.counts_on(series):  # else it began after the reset
-                    self._meters.remove((meter, series))
+            for series in list(self._meters):
+                meter = self._meters.get(series)
+                if meter is not None and meter.series is not series:  # else it began after that
+                    self._meters.pop(series, None)
 
 
 UNNAMED = _Unnamed()

@@ -186,8 +186,9 @@ class CacheSeries:
         self.evictions = 0
         self.rejections = 0
         self.entries: Callable[[], int | None] | None = None
-        self.parts: list[CacheSeries] = []
-        self.readings: list[Reading] = []
+        # In dictionaries: a program may have thousands of caches of a name, which end in any order.
+        self.parts: dict[CacheSeries, None] = {}
+        self.readings: dict[Reading, None] = {}
         self._kept = _ZERO  # counts of read caches that are gone
         self._ended: list[CacheSeries] = []  # parts that are still to be absorbed
         # Reentrant: a signal handler or a finaliser may ask for figures while it is held.
@@ -261,7 +262,7 @@ class CacheSeries:
         while self._ended:
             part = self._ended.pop()
             if part in self.parts:
-                self.parts.remove(part)
+                del self.parts[part]
                 part.hits.move_to(self.hits)
                 part.misses.move_to(self.misses)
                 self.evictions += part.evictions
@@ -282,7 +283,7 @@ class CacheSeries:
             counts, held, alive = reading.now()
             total = _sum(total, counts)
             if not alive:
-                self.readings.remove(reading)
+                self.readings.pop(reading, None)
                 self._kept = _sum(self._kept, counts)
             elif held is not None:
                 entries = held + (entries or 0)
