@@ -393,6 +393,14 @@ def test_a_tool_has_a_weight_only_where_weights_are_recorded() -> None:
     assert recorder.weight_of(tool) is weight
 
 
+def test_weights_that_clients_see_leave_room_for_others() -> None:
+    recorder = Recorder(series_limit=2)
+    of_clients = [recorder.weight(name, "mcp", catalogue.CLIENT).name for name in "abc"]
+    assert of_clients == ["a", "b", catalogue.OTHER]
+    # That of all others has taken a place.
+    assert [recorder.weight(name, "mcp").name for name in "abc"] == ["a", *[catalogue.OTHER] * 2]
+
+
 def test_models_past_the_limit_share_a_series() -> None:
     recorder = Recorder(series_limit=2)
     models = [recorder.usage("search", "x", model).model for model in "abca"]

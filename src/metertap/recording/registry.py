@@ -43,9 +43,9 @@ class Registry(Views):
     # Tools
 
     def tool(self, name: str, source: str) -> ToolSeries:
-        """Return the series of a registered tool; a new one is in the document from now on.
+        """Return the series of a tool of the program; a new one is in the document from now on.
 
-        Registered tools exist in the program: only the length of their names is limited.
+        Such tools are in its code: only the length of their names is limited.
         """
         series = self.find_tool(name, source)
         if series is None:
@@ -100,15 +100,16 @@ class Registry(Views):
     def weight(self, name: str, source: str, side: str = catalogue.SERVER) -> WeightSeries:
         """Return the series of one tool's weight; made on first use.
 
-        The number is limited because a client learns names from servers.
+        The number is limited because a client, an agent or a proxy learns names from servers. Names
+        that clients learn leave room for as many others.
         """
         series = self._weights.get((name, source, side))
         if series is None:
             from metertap.recording.weight_series import WeightSeries  # imported on first use
 
             def make() -> WeightSeries:
-                is_over = side == catalogue.CLIENT and len(self._weights) >= self._series_limit
-                label = catalogue.OTHER if is_over else as_label(name)
+                most = self._series_limit * (1 if side == catalogue.CLIENT else 2)
+                label = catalogue.OTHER if len(self._weights) >= most else as_label(name)
                 new = WeightSeries(label, source, side, self)
                 return self._weights.setdefault((label, source, side), new)
 

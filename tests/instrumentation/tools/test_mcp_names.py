@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 import metertap
 from metertap import Tap, state
 from metertap.alerts import counters
-from metertap_instrumentation.tools.mcp.names import KnownNames
+from metertap_instrumentation.tools.mcp.names import KnownNames, ToolList
 from servers.mcp_stacks import MCP, Handle, Stack, counted, of_this_sdk, stacks
 from support.metric_data import points
 
@@ -228,3 +228,35 @@ def test_a_name_that_no_tool_has_is_the_callers_error(stack: Stack, name: str, t
     drive_with(stack, server, calling(name, name, name))  # without a list
     assert counted(tap.snapshot()) == {"_OTHER": {"caller_error": 3}}
     assert counters.read(state.recorder()).overflown == 0
+
+
+def test_a_server_that_lists_other_names_each_time_has_bounded_labels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As a proxy does in front of a server that invents names.
+    monkeypatch.setattr("metertap_instrumentation.tools.mcp.names._LISTED_LIMIT", 30)
+    pages: list[list[str]] = [[]]
+
+    async def steps(session: Any) -> None:
+        for number in range(10):
+            pages[0] = [f"made_up_{number}_{item}" for item in range(10)]
+            await session.list_tools()
+        await calling("made_up_0_1", "made_up_9_1")(session)
+
+    with metertap.instrument(json_endpoint=False, series_limit=10) as tap:
+        drive(sdk.dispatcher("shop", accept, pages), steps)
+        document = tap.snapshot()
+    tools = document["tool_metrics"]
+    assert sorted(tools) == sorted(["_OTHER", *(f"made_up_0_{item}" for item in range(10))])
+    assert [tools[name]["successful_calls"] for name in ("made_up_0_1", "_OTHER")] == [1, 1]
+    # Of the server and of its client, each with one for all others.
+    assert len(document["weight_metrics"]["tools"]) <= 22
+
+
+def test_a_list_that_is_too_long_calls_no_tool_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metertap_instrumentation.tools.mcp.names._LISTED_LIMIT", 3)
+    listed = ToolList()
+    listed.add(["a", "b"], None, None)
+    assert (listed.knows("a"), listed.knows("c")) == (True, False)
+    listed.add(["c", "d"], None, None)
+    assert [listed.knows(name) for name in "abcd"] == [True, True, True, None]

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from metertap import catalogue, state
 
 _LIMIT = 1000
+_LISTED_LIMIT = 10_000
+"""The most names of one server's list that are kept: it may list the tools of others."""
 
 
 class KnownNames:
@@ -33,7 +35,10 @@ class KnownNames:
 
 
 class ToolList:
-    """The tools that one server listed in `tools/list`, perhaps page by page."""
+    """The tools that one server listed in `tools/list`, perhaps page by page.
+
+    If it has listed too many, the list does not tell which tools do not exist.
+    """
 
     def __init__(self) -> None:
         self._names: set[str] = set()
@@ -43,7 +48,9 @@ class ToolList:
 
     def add(self, names: Iterable[str], cursor: str | None, next_cursor: str | None) -> None:
         """Add the page at `cursor`. The last page of an unbroken sequence completes the list."""
-        self._names.update(names)
+        for name in names:
+            if len(self._names) < _LISTED_LIMIT:
+                self._names.add(name)
         self.is_paged = self.is_paged or next_cursor is not None
         if cursor is None or cursor == self._next:
             self._complete = self._complete or next_cursor is None
@@ -51,4 +58,6 @@ class ToolList:
 
     def knows(self, name: str) -> bool | None:
         """Return whether there is such a tool; None while that is unknown."""
-        return True if name in self._names else False if self._complete else None
+        if name in self._names:
+            return True
+        return False if self._complete and len(self._names) < _LISTED_LIMIT else None

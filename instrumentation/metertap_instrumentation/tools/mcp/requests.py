@@ -184,7 +184,7 @@ class Request:
         self.known = True
         frame = self.frame
         if frame is not None and (series := frame[0]) and series.name != self.name:
-            self._move(recorder().tool(self.name, self.served.source))
+            self._move(recorder().tool_by_hand(self.name, self.served.source))
 
     def begins(self) -> None:
         """Note that the handler begins, or is tried again; only the first time counts.
@@ -349,7 +349,7 @@ class Request:
         if found is not None and found.name != catalogue.OTHER:
             return found, False
         if self.known:
-            return recorder().tool(self.name, source), False
+            return recorder().tool_by_hand(self.name, source), False
         if self.known is None and ending is None:
             # If a server lists nothing, an answer proves that the tool exists.
             return recorder().tool_by_hand(self.name, source), False

@@ -72,11 +72,12 @@ class Served:
     ) -> None:
         """Take in an answer to `tools/list`: its tools are in the document from now on.
 
-        `measure` returns the size of a tool's definition.
+        `measure` returns the size of a tool's definition. A server may pass on the tools of others,
+        who invent names, so that the number of series is limited.
         """
         self.tools.add(tools, cursor, next_cursor)
         for name in tools:
-            recorder().tool(name, self.source)
+            recorder().tool_by_hand(name, self.source)
         weights.listed(tools, measure, self.source, catalogue.SERVER)
 
 
