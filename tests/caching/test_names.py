@@ -36,6 +36,20 @@ class Lazy:
         return {"cache": self.cache}
 
 
+class Reserved(type):
+    """A metaclass whose classes cannot be asked before they are set up."""
+
+    def __getattribute__(cls, name: str) -> Any:
+        raise RuntimeError(f"{name} is not set up yet")
+
+
+class Account(metaclass=Reserved):
+    """An object that has a cache, and whose class cannot be asked."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.cache = cache
+
+
 class Pauses:
     """The searches of all objects, of which each stops the whole program."""
 
@@ -69,6 +83,23 @@ def test_no_code_of_the_holder_of_a_cache_runs() -> None:
     holder = Lazy(Cache())
     assert found(holder.cache) == {f"{__name__}.Cache"}
     assert Lazy.asked == 0
+
+
+def test_no_metaclass_is_asked() -> None:
+    account = Account(Cache())
+    assert found(account.cache) == {f"{__name__}.Account.cache"}
+
+
+@pytest.mark.faults
+def test_caches_count_as_their_class_if_the_search_for_names_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuses(*_items: object) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(gc, "get_referrers", refuses)
+    session = Session(Cache())
+    assert found(vars(session)["prices"]) == {f"{__name__}.Cache"}
 
 
 def test_caches_of_many_sessions_are_named_in_short_pauses(pauses: Pauses) -> None:

@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from metertap import locks
+from metertap import faults, locks
 from metertap.labels import as_label
 from metertap.variables import variables_of
 
@@ -31,8 +31,8 @@ _HAVE_NAMES = (
     types.BuiltinFunctionType,
     types.MethodType,
     types.MethodDescriptorType,
-    type,
 )
+_module_of, _qualname_of = (type.__dict__[name].__get__ for name in ("__module__", "__qualname__"))
 
 
 class Names:
@@ -65,7 +65,9 @@ class Names:
             None if cache is None else self.given(cache) or natural for cache, natural in wanted
         ]
         lacking = [wanted[index][0] for index, name in enumerate(names) if name is None]
-        found = _bindings([cache for cache in lacking if cache is not None])
+        found: dict[int, str] = {}
+        with faults.guarded("caches.names"):  # without names they count as their classes
+            found = _bindings([cache for cache in lacking if cache is not None])
         return [
             as_label(name or found.get(id(cache)) or self.unbound(cache))
             for name, (cache, _) in zip(names, wanted, strict=True)
@@ -73,8 +75,7 @@ class Names:
 
     def unbound(self, cache: object) -> str:
         """Return the common name of all caches of a class that no variable or attribute holds."""
-        cls = type(cache)
-        return f"{cls.__module__}.{cls.__qualname__}"
+        return ".".join(_names_of_class(type(cache)))
 
 
 def names_of(function: Any) -> tuple[str, str] | None:
@@ -83,7 +84,10 @@ def names_of(function: Any) -> tuple[str, str] | None:
     No `__getattr__` of the program is called.
     """
     for _ in range(20):  # a decorated function may refer to itself
-        if issubclass(type(function), _HAVE_NAMES):
+        names: tuple[Any, Any]
+        if _is_class(function):
+            names = _names_of_class(function)
+        elif issubclass(type(function), _HAVE_NAMES):
             names = getattr(function, "__module__", None), function.__qualname__
         else:
             names = attribute_of(function, "__module__"), attribute_of(function, "__qualname__")
@@ -209,14 +213,20 @@ def _attributes(
             label = None if of is None else _function(of)
             if label is None:
                 cls: Any = owner if _is_class(owner) else type(owner)
-                if _is_keeper(cls.__module__):
+                module, class_name = _names_of_class(cls)
+                if _is_keeper(module):
                     continue
-                label = f"{cls.__module__}.{cls.__qualname__}.{name}"
+                label = f"{module}.{class_name}.{name}"
             found.setdefault(id(value), label)
 
 
 # Any object of the program may come here, including lazy ones and proxies: `isinstance` would ask
 # them, so it is not used, and attributes are read past their overrides.
+
+
+def _names_of_class(cls: Any) -> tuple[str, str]:
+    """Return module and qualified name of a class, past its metaclass."""
+    return str(_module_of(cls)), _qualname_of(cls)
 
 
 def _is_class(item: object) -> bool:
