@@ -115,13 +115,18 @@ def is_cancellation(error: BaseException) -> bool:
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
     """Yield the errors in a group of exceptions, such as a task group of trio raises."""
-    # By name: before Python 3.11, groups are those of the package exceptiongroup.
-    is_group = any(cls.__name__ == "BaseExceptionGroup" for cls in type(error).__mro__)
-    inner = getattr(error, "exceptions", ()) if is_group else ()
-    for one in inner:
-        yield from _leaves(one)
-    if not inner:
-        yield error
+    groups = [iter((error,))]  # not a recursion, which groups in groups may make too deep
+    while groups:
+        for one in groups[-1]:
+            # By name: before Python 3.11, groups are those of the package exceptiongroup.
+            is_group = any(cls.__name__ == "BaseExceptionGroup" for cls in type(one).__mro__)
+            inner = getattr(one, "exceptions", ()) if is_group else ()
+            if inner:
+                groups.append(iter(inner))
+                break
+            yield one
+        else:
+            groups.pop()
 
 
 def _cancels(error: BaseException) -> bool:

@@ -73,6 +73,13 @@ def test_an_exception_is_told_by_its_type(make: Callable[[], BaseException], exp
     assert outcomes.of_exception(make()) == expected
 
 
+def test_groups_may_be_in_groups_to_any_depth() -> None:
+    error: BaseException = TimeoutError()
+    for _ in range(2 * sys.getrecursionlimit()):
+        error = group(error)
+    assert outcomes.Ending.by(error).outcome == outcomes.TIMEOUT
+
+
 ANSWERED = [
     ("starlette.exceptions", "HTTPException", 404, outcomes.CALLER_ERROR),
     ("fastapi", "HTTPException", HTTPStatus(422), outcomes.CALLER_ERROR),
