@@ -360,16 +360,6 @@ def test_the_limit_of_a_metric_is_of_that_metric_and_begins_again_with_a_reset()
     assert recorder.find_operation("s2") is not None
 
 
-def test_weights_of_clients_are_bounded_and_those_of_servers_are_not() -> None:
-    recorder = Recorder(series_limit=3)
-    for name in ("a", "b", "c", "d"):
-        assert recorder.weight(name, "mcp", catalogue.SERVER).name == name
-    recorder = Recorder(series_limit=2)
-    of_clients = [recorder.weight(name, "mcp", catalogue.CLIENT).name for name in "abc"]
-    assert of_clients == ["a", "b", catalogue.OTHER]
-    assert recorder.weight("a", "mcp", catalogue.CLIENT).name == "a"
-
-
 def test_tools_past_the_limit_of_weights_have_no_definition_together() -> None:
     recorder = Recorder(series_limit=1)
     for name in "abc":
@@ -397,6 +387,7 @@ def test_weights_that_clients_see_leave_room_for_others() -> None:
     recorder = Recorder(series_limit=2)
     of_clients = [recorder.weight(name, "mcp", catalogue.CLIENT).name for name in "abc"]
     assert of_clients == ["a", "b", catalogue.OTHER]
+    assert recorder.weight("a", "mcp", catalogue.CLIENT).name == "a"
     # That of all others has taken a place.
     assert [recorder.weight(name, "mcp").name for name in "abc"] == ["a", *[catalogue.OTHER] * 2]
 
