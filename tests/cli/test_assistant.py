@@ -13,6 +13,7 @@ from mcp.client.stdio import stdio_client
 
 import metertap
 from metertap.cli.assistant import answers
+from metertap.cli.processes import processes
 from metertap.runtime.running import running
 from support import environments
 from support.ports import free_port
@@ -170,6 +171,18 @@ def test_names_that_are_gone_take_no_memory() -> None:
             assert answers.changes("", earlier).endswith(f": tool_{number}: 1 calls, 0 failed")
         metertap.reset()
     assert [list(names) for names in earlier.values()] == [["tool_2"]]
+
+
+def test_processes_that_are_not_asked_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with metertap.instrument(service_name="shop") as tap:
+        metertap.record_tool_call("quick", True, 5.0)
+        wait_for(lambda: tap.json_url)
+        [shop] = wait_for(lambda: processes(None))
+        monkeypatch.setattr(answers, "processes", lambda _which: [shop] * 20)
+        assert "more processes" not in answers.slow_tools("", 10)
+        monkeypatch.setattr(answers, "processes", lambda _which: [shop] * 23)
+        told = answers.slow_tools("", 10).splitlines()[-1]
+        assert told == "3 more processes were not asked: name one, or its id"
 
 
 def test_where_nothing_runs_the_answer_says_so() -> None:

@@ -112,6 +112,8 @@ def _asked(process: str) -> tuple[list[Found], list[str]]:
             problems.append(printable(str(answer)))
         else:
             found.append((item, answer))
+    if (more := len(wanted) - _MOST_PROCESSES) > 0:
+        problems.append(f"{more} more processes were not asked: name one, or its id")
     if not wanted:
         problems.append(f"no measured process is called {_cut(process)}" if process else _NOBODY)
         if (problem := running.problem()) is not None:
