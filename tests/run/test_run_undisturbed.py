@@ -135,6 +135,16 @@ def test_a_broken_import_hook_of_the_environments_is_told(
     assert all(line.startswith(OURS) for line in measured.told.splitlines())
 
 
+def test_a_package_that_gives_up_as_it_is_imported_ends_no_program(tmp_path: Path) -> None:
+    # As a plug-in of OpenTelemetry's may, or a package that does not know this system.
+    (tmp_path / "wrapt.py").write_text("raise SystemExit('unsupported')")
+    env = {"PYTHONPATH": str(tmp_path), "METERTAP_HISTORY": str(tmp_path / "history.db")}
+    measured = run(*RUN, sys.executable, "-c", "print('runs')", env=env)
+    assert (measured.status, measured.stdout) == (0, b"runs\n")
+    assert "runs unmeasured" in measured.told
+    assert "(SystemExit: unsupported)" in measured.told
+
+
 def test_without_mcp_other_tools_are_measured(tmp_path: Path) -> None:
     core = environments.core(tmp_path / "core")
     measured = run(*RUN, core, "-c", RECORDS)

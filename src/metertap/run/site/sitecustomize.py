@@ -74,7 +74,7 @@ def _measure():
         from metertap.run.start import start
 
         start(before, _failed)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a package may give up as it is imported
         _failed(error)
 
 
