@@ -235,6 +235,15 @@ def test_what_cannot_be_shown_is_one_line(
     assert told in line
 
 
+def test_a_history_that_begins_later_has_nothing_of_the_week_before(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["trends", "--until", "2024-09-20T00:00+00:00", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["until"] - found["since"] == 7 * DAY
+    assert found["tools"] == []
+
+
 def test_a_wrong_time_is_a_wrong_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["trends", "--since", "yesterday"])

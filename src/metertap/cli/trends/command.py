@@ -56,7 +56,8 @@ def _asked(options: argparse.Namespace, given: Credentials) -> Trends:
     with closing(open_history(options.history, given)) as answers:
         if options.since is None:  # a young history fills the picture
             seen = [version.first_seen for version in answers.versions(options.service)]
-            since = max(since, min(seen, default=since))
+            # All of it may be later than `until`, also where the clock was set back.
+            since = max(since, min((at for at in seen if at < until), default=since))
         return trends(
             answers,
             since=since,
