@@ -128,7 +128,9 @@ def _arguments(frame: FrameType) -> list[object]:
     values = frame.f_locals
     found = [values.get(name) for name in code.co_varnames[:count]]
     if code.co_flags & _TAKES_ANY:
-        found += values.get(code.co_varnames[count + code.co_kwonlyargcount], ())
+        more = values.get(code.co_varnames[count + code.co_kwonlyargcount])
+        # The function may have put anything in its place, which could be iterated without end.
+        found += more if type(more) is tuple else ()
     return found
 
 
@@ -218,7 +220,7 @@ def info(message: str, *args: object) -> None:
 
 def shows_info() -> bool:
     """Return whether the program has set up logging that shows what `info` logs."""
-    return logger.isEnabledFor(logging.INFO) and logger.hasHandlers()
+    return _is_shown(logging.INFO) and logger.hasHandlers()
 
 
 def _log(level: int, message: str, args: tuple[object, ...]) -> None:
@@ -236,7 +238,7 @@ def _log(level: int, message: str, args: tuple[object, ...]) -> None:
         finally:
             _logging.discard(thread)
 
-    if not logger.isEnabledFor(level):
+    if not _is_shown(level):
         return
     context = contextvars.copy_context()  # context variables that a handler may read
     seconds = 0.0 if _logging else _LOG_SECONDS  # a handler hangs already
@@ -252,6 +254,15 @@ def _log(level: int, message: str, args: tuple[object, ...]) -> None:
         thread.join(seconds)
         if thread.ident is None:  # it found no memory
             _logging.discard(thread)
+
+
+def _is_shown(level: int) -> bool:
+    """Return whether the program's logging wants messages of this level.
+
+    `isEnabledFor` waits for the lock of `logging`, which a program holds while it makes handlers.
+    """
+    is_off = logger.disabled or level <= logger.manager.disable
+    return not is_off and level >= logger.getEffectiveLevel()
 
 
 def leave_handlers() -> None:

@@ -114,10 +114,16 @@ def is_cancellation(error: BaseException) -> bool:
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """Yield the errors in a group of exceptions, such as a task group of trio raises."""
-    groups = [iter((error,))]  # not a recursion, which groups in groups may make too deep
+    """Yield the errors in a group of exceptions, such as a task group of trio raises.
+
+    Groups may have the same errors in them again and again: each is looked at once.
+    """
+    groups, seen = [iter((error,))], set[int]()  # no recursion: groups in groups may be deep
     while groups:
         for one in groups[-1]:
+            if id(one) in seen:
+                continue
+            seen.add(id(one))
             # By name: before Python 3.11, groups are those of the package exceptiongroup.
             is_group = any(cls.__name__ == "BaseExceptionGroup" for cls in type(one).__mro__)
             inner = getattr(one, "exceptions", ()) if is_group else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Iterator
@@ -70,6 +71,42 @@ def test_broken_logging_is_not_the_callers_exception() -> None:
     with faults.guarded("here"):
         raise KeyError
     faults.warn_once("key", "something")
+    assert faults.fault_counts() == {"here": 1}
+
+
+def test_a_thread_that_sets_up_logging_and_hangs_does_not_hold_up_a_call() -> None:
+    """As `logging.config` does, which makes handlers with that lock held."""
+    is_held, may_end, is_told = (threading.Event() for _ in range(3))
+
+    def hang() -> None:
+        with logging._lock:  # type: ignore[attr-defined]  # as its own functions hold it
+            is_held.set()
+            may_end.wait(60)
+
+    def call() -> None:
+        with faults.guarded("here"):
+            raise KeyError
+        is_told.set()
+
+    logging.getLogger("metertap").manager._clear_cache()  # type: ignore[attr-defined]
+    threads = [threading.Thread(target=work, daemon=True) for work in (hang, call)]
+    threads[0].start()
+    assert is_held.wait(60)
+    threads[1].start()
+    assert is_told.wait(30)
+    may_end.set()
+    for thread in threads:
+        thread.join(60)
+
+
+@pytest.mark.faults
+def test_arguments_that_a_function_has_replaced_are_not_read_without_end() -> None:
+    def callback(*items: int) -> None:
+        items = itertools.count()  # type: ignore[assignment]
+        raise KeyError(items)
+
+    with faults.guarded("here"):
+        callback()
     assert faults.fault_counts() == {"here": 1}
 
 

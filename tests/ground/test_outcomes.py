@@ -80,6 +80,14 @@ def test_groups_may_be_in_groups_to_any_depth() -> None:
     assert outcomes.Ending.by(error).outcome == outcomes.TIMEOUT
 
 
+def test_a_group_that_has_the_same_errors_again_and_again_is_looked_at_once() -> None:
+    same = group(asyncio.CancelledError())
+    for _ in range(100):
+        same = group(same, same)
+    assert outcomes.of_exception(same) == outcomes.CANCELLED
+    assert outcomes.of_exception(group(same, KeyError())) == outcomes.EXCEPTION
+
+
 ANSWERED = [
     ("starlette.exceptions", "HTTPException", 404, outcomes.CALLER_ERROR),
     ("fastapi", "HTTPException", HTTPStatus(422), outcomes.CALLER_ERROR),
