@@ -236,6 +236,20 @@ def test_the_headers_of_a_request_take_bounded_memory(url: str, head: bytes, sta
     assert said(url, head + b"\r\n").split()[1] == str(status).encode()
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET /fine?" + b"name[]=a&" * 1000, 414),
+        (b"GET /fine HTTP/1.1\r\nHost: localhost\r\n" + b"a:\n" * 100, 431),
+    ],
+)
+def test_what_takes_long_to_read_is_refused_before_it_is_whole(
+    url: str, sent: bytes, status: int
+) -> None:
+    # Many such requests at once would hold up each call of the program for seconds.
+    assert said(url, sent).split()[1:2] == [str(status).encode()]
+
+
 PROGRAM = """
 import resource, socket, sys, time
 from metertap_exporters.http.app import App, json_response

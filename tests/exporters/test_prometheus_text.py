@@ -225,6 +225,8 @@ PROMETHEUS_3 = (
         ("application/openmetrics-text;q=nonsense", PLAIN.content_type),
         ("application/openmetrics-text;q=1e999", PLAIN.content_type),
         (";;;,,,===;q", PLAIN.content_type),
+        # Reading a header of any length would hold up the program's own threads.
+        (f"application/openmetrics-text{',' * 60_000}", PLAIN.content_type),
     ],
 )
 def test_the_format_is_what_the_client_prefers(header: str | None, content_type: str) -> None:
@@ -257,6 +259,7 @@ def test_no_accept_header_is_an_error_nor_a_fault() -> None:
         ("gzip;q=0", False),
         ("gzip;q=0.000", False),
         ("x-gzip", False),
+        (f"gzip{',' * 60_000}", False),
     ],
 )
 def test_who_takes_gzip(header: str | None, expected: bool) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 _VERSION = re.compile(r"(\d{1,4})(?:\.\d{1,4}){0,2}", re.ASCII)
 _QUALITY = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 _ALLOW_UTF_8 = "allow-utf-8"
+_LONGEST = 1024
+"""A longer header is ignored: reading it would hold the program's own threads up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ PLAIN = Format("text/plain; version=0.0.4; charset=utf-8")
 def accepted(header: str | None) -> Format:
     """Return the format that the client prefers; of equals, the first one."""
     best, best_quality = PLAIN, 0.0
-    for media_range in (header or "").split(","):
+    for media_range in _parts(header):
         media_type, *given = (part.strip() for part in media_range.split(";"))
         parameters = {
             name.strip().lower(): value.strip().strip('"')
@@ -44,11 +46,15 @@ def accepted(header: str | None) -> Format:
 
 def takes_gzip(header: str | None) -> bool:
     """Return whether an `Accept-Encoding` names gzip and does not refuse it."""
-    for coding in (header or "").split(","):
+    for coding in _parts(header):
         name, *given = (part.strip().lower() for part in coding.split(";"))
         if name == "gzip":
             return not any(_is_refusal(item) for item in given)
     return False
+
+
+def _parts(header: str | None) -> list[str]:
+    return [] if header is None or len(header) > _LONGEST else header.split(",")
 
 
 def _is_refusal(parameter: str) -> bool:

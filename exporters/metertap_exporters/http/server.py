@@ -30,8 +30,12 @@ from metertap_exporters.http.shared import HAS_ROOM
 from metertap_exporters.http.tls import ServerTls
 
 _SOCKET_TIMEOUT_SECONDS = 5.0
+_LINE_BYTES = 8 * 1024
+"""The most bytes of a request's first line: reading thousands of parameters takes milliseconds."""
 _HEAD_BYTES = 64 * 1024
-"""The most bytes of a request's first line, and of all its headers together."""
+"""The most bytes of all headers together: a browser sends all cookies of a host, of any port."""
+_HEAD_LINES = 100
+"""The most lines of headers, as many as the parser takes."""
 _CHUNK_BYTES = 64 * 1024
 """The part that a client must take in a moment, or it is slow."""
 _SEND_BUFFER_BYTES = 256 * 1024
@@ -125,8 +129,8 @@ class _Handler(WSGIRequestHandler):
 
     def handle(self) -> None:
         """Handle one request with the quiet handler; otherwise as the base class does."""
-        self.raw_requestline = self.rfile.readline(_HEAD_BYTES + 1)
-        if len(self.raw_requestline) > _HEAD_BYTES:
+        self.raw_requestline = self.rfile.readline(_LINE_BYTES + 1)
+        if len(self.raw_requestline) > _LINE_BYTES:
             self.requestline = self.request_version = self.command = ""
             self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
             return
@@ -145,11 +149,11 @@ class _Handler(WSGIRequestHandler):
         handler.run(self.server.get_app())  # type: ignore[arg-type]  # typeshed knows no None
 
     def _has_read_headers(self) -> bool:
-        """Return whether the headers are within the limit; the parser would take any length."""
-        head = b""
+        """Return whether the headers are within the limits; the parser would take any length."""
+        head, lines = b"", 0
         while line := self.rfile.readline(_HEAD_BYTES + 1):
-            head += line
-            if len(head) > _HEAD_BYTES:
+            head, lines = head + line, lines + 1
+            if len(head) > _HEAD_BYTES or lines > _HEAD_LINES:
                 self.requestline = self.request_version = self.command = ""
                 self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
                 return False
