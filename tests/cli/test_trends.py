@@ -18,10 +18,12 @@ from typing import Any
 import pytest
 
 from metertap.cli import main
+from metertap.cli.trends import tables
 from metertap.history import times
-from metertap.history.answers import NO_SOURCE, Subject
+from metertap.history.answers import NO_SOURCE, Slice, Subject
 from metertap.history.store import Run, Store
 from metertap.history.tally import Tally
+from metertap.history.trends import Trend, Trends, milliseconds
 from metertap.recording.usage_series import NO_TOOL
 
 DAY = 86_400
@@ -192,6 +194,26 @@ def test_a_picture_has_every_name_as_it_is(
         answered(capsys, "--plot", str(picture))
     texts = re.findall("<!-- (.*) -->", picture.read_text("utf-8"))
     assert sum(name in text for text in texts) == 4  # three legends, and the version
+
+
+def test_the_work_for_a_table_of_periods_grows_as_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Slice] = []
+
+    def counted(of: Slice, percentile: int) -> float | None:
+        read.append(of)
+        return milliseconds(of, percentile)
+
+    monkeypatch.setattr(tables, "milliseconds", counted)
+    tally = Tally({"ok": 100})
+    tally.sketch().add([0.1] * 100)
+    slices = [
+        Slice(SEARCH, "shop", "1.0", "", 60.0 * number, 60.0 * (number + 1), *tally.parts())
+        for number in range(300)
+    ]
+    found = Trends(0.0, 18_000.0, 60.0, [Trend(SEARCH, "shop", "1.0", slices)], [])
+    (table,) = tables.tables(found, periods=True)
+    assert [row[-2] for row in table.rows] == ["█"] * 300
+    assert len(read) <= 5 * 300
 
 
 def test_a_link_in_the_place_of_a_picture_is_replaced(

@@ -221,6 +221,55 @@ def test_figures_without_end_are_not_gathered(monkeypatch: pytest.MonkeyPatch) -
     assert len(list(answers.slices(since=0.0, until=60.0, step=60.0, kinds=["cache"]))) == 3
 
 
+def native(counts: int, *, series: int = 1, apart: str = "") -> Callable[[str], bytes]:
+    """An engine with one tool, and with so many buckets of different bounds in each series."""
+    inner = [[0, str(place / 1e6), "1000", "1"] for place in range(counts)]
+
+    def ask(path: str) -> bytes:
+        if "query_range" not in path:
+            return vector({"metric": {"__name__": DURATION, promql.TOOL: "a"}, "value": [1, "1"]})
+        held = [[60, {"count": str(counts), "sum": "1", "buckets": inner}]]
+        return matrix(
+            ",".join(
+                json.dumps({"metric": {apart: str(number)}, "histograms": held})
+                for number in range(series)
+            )
+        )
+
+    return ask
+
+
+def calls_of(ask: Callable[[str], bytes]) -> list[int]:
+    answers = engine_answers.EngineAnswers(ask, lambda: 100.0)
+    found = answers.slices(since=0.0, until=60.0, step=60.0, kinds=["tool"], name="a")
+    return [each.calls for each in found]
+
+
+def test_more_buckets_than_a_histogram_has_are_not_added_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert calls_of(native(100, series=3)) == [300]
+    # Adding up wide ones takes a tenth of a millisecond each: an answer has room for hours of it.
+    with pytest.raises(HistoryError, match=promql_api.TOO_MUCH):
+        calls_of(native(20_001))
+    monkeypatch.setattr(engine_answers, "_MOST_BUCKETS", 200)
+    with pytest.raises(HistoryError, match="ask for fewer periods"):
+        calls_of(native(100, series=3, apart="job"))
+
+
+def test_adding_up_has_a_limit_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[None] = []
+
+    def start(api: promql_api.Api) -> None:
+        started.append(None)
+        # At a question's start the clock starts anew, and once more when all answers are there.
+        api._due = time.monotonic() + (60.0 if len(started) < 3 else -1.0)
+
+    monkeypatch.setattr(promql_api.Api, "start", start)
+    with pytest.raises(HistoryError, match="took more than"):
+        calls_of(native(100))
+
+
 def test_buckets_of_other_histograms_keep_their_counts_and_bounds() -> None:
     classic = buckets.of_classic({"0.01": 10.4, "0.02": 30.2, "0.04": 30.2, "+Inf": 31.0})
     made = buckets.sketch(classic)

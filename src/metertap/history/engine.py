@@ -25,6 +25,9 @@ MOST_PERIODS = 10_000
 """The most periods: Prometheus returns at most 11,000 points of a series."""
 _MOST_SLICES = 100_000
 """The most figures of an answer: each takes some kilobytes."""
+_MOST_BUCKETS = 2_000_000
+"""The most buckets of an answer: they take half a gigabyte."""
+_FEWER = "ask for fewer periods"
 _REACH_SECONDS = 31 * 86_400
 """The time before now in which versions are looked for, in seconds."""
 _FINE_PERIODS = 400
@@ -133,22 +136,27 @@ class EngineAnswers:
             instance = labels.get(_INSTANCE) or labels.get("instance", "")
             key = (start, _service(labels), version, instance, subject)
             if len(found) >= _MOST_SLICES and key not in found:
-                raise HistoryError(f"more than {_MOST_SLICES} figures: ask for fewer periods")
+                raise HistoryError(f"more than {_MOST_SLICES} figures: {_FEWER}")
             end = until if is_whole else start + length
             return found.setdefault(key, Sums(Slice(subject, *key[1:4], start, end)))
 
         if "cache" in kinds:
             for subject, labels, at, lookups in self._lookups(span, name, by):
                 sums(subject, labels, at).add_lookups(labels, lookups)
+        kept = 0
         for source in _SOURCES:
             if source.kind in kinds:
                 for subject, labels, at, held in self._calls(source, span, name, by):
-                    sums(subject, labels, at).add_calls(labels, held)
+                    kept += sums(subject, labels, at).add_calls(labels, held)
+                    if kept > _MOST_BUCKETS:
+                        raise HistoryError(f"more than {_MOST_BUCKETS} buckets: {_FEWER}")
         if "tool" in kinds or "model" in kinds:
             for subject, labels, at, more in costs(partial(self._grown, span, by)):
                 if subject.kind in kinds and name in (None, subject.name):
                     sums(subject, labels, at).add_costs(more)
+        self._api.start()
         for each in sorted(found.values(), key=lambda each: each.piece.start):
+            self._api.check()
             piece = each.rounded()
             has_any = piece.calls or piece.hits or piece.misses or any(piece.extra.values())
             if has_any and service in (None, piece.service):

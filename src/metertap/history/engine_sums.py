@@ -12,9 +12,13 @@ from typing import NamedTuple
 
 from metertap import outcomes, promql
 from metertap.history import buckets
-from metertap.history.answers import ERROR, Slice
+from metertap.history.answers import ERROR, HistoryError, Slice
 from metertap.history.buckets import Bucket
+from metertap.history.promql_api import TOO_MUCH
 from metertap.history.tally import add_to
+
+_MOST_BUCKETS = 20_000
+"""The most buckets of one slice; each may take a tenth of a millisecond to add up."""
 
 
 class Held(NamedTuple):
@@ -31,8 +35,10 @@ class Sums:
     piece: Slice
     lookups: dict[str, float] = field(default_factory=dict)
     """Lookups by result."""
-    calls: dict[tuple[str, str], list[Bucket]] = field(default_factory=dict)
-    """Calls by outcome and type of error."""
+    calls: dict[tuple[str, str], dict[tuple[float, float], float]] = field(default_factory=dict)
+    """Calls by outcome and type of error, and then by the bounds of their bucket."""
+    buckets: int = 0
+    """The number of buckets in `calls`."""
     seconds: dict[tuple[str, str], float] = field(default_factory=dict)
     """The sums of these calls' durations, if the engine has them."""
 
@@ -41,11 +47,22 @@ class Sums:
         result = labels.get(promql.LOOKUP, "")
         self.lookups[result] = self.lookups.get(result, 0.0) + count
 
-    def add_calls(self, labels: Mapping[str, str], held: Held) -> None:
-        """Count calls by how long they took."""
+    def add_calls(self, labels: Mapping[str, str], held: Held) -> int:
+        """Count calls by how long they took, and return how many buckets are new.
+
+        Raises HistoryError for more buckets than any histogram has.
+        """
         key = labels.get(promql.OUTCOME, ""), labels.get(promql.ERROR_TYPE, "")
-        self.calls.setdefault(key, []).extend(held.buckets)
+        counts = self.calls.setdefault(key, {})
+        before = len(counts)
+        for lower, upper, calls in held.buckets:
+            counts[lower, upper] = counts.get((lower, upper), 0.0) + max(0.0, calls)
         self.seconds[key] = self.seconds.get(key, 0.0) + held.seconds
+        new = len(counts) - before
+        self.buckets += new
+        if self.buckets > _MOST_BUCKETS:
+            raise HistoryError(TOO_MUCH)
+        return new
 
     def add_costs(self, more: Mapping[str, float]) -> None:
         """Add sums of model calls."""
@@ -59,13 +76,12 @@ class Sums:
         made.hits = round(self.lookups.get("hit", 0.0))
         made.misses = round(self.lookups.get("miss", 0.0))
         for (named, error), held in self.calls.items():
-            sketch = buckets.sketch(held)
+            sketch = buckets.sketch(Bucket(*bounds, calls) for bounds, calls in held.items())
             if not sketch.count:
                 continue
             # The sum by buckets is only as exact as they are narrow.
             if (seconds := self.seconds[named, error]) > 0:
-                calls = sum(max(0.0, bucket.calls) for bucket in held)
-                sketch.total = seconds * sketch.count / calls
+                sketch.total = seconds * sketch.count / sum(held.values())
             outcome = named or (ERROR if error else outcomes.OK)
             made.outcomes[outcome] = made.outcomes.get(outcome, 0) + sketch.count
             if error:

@@ -49,6 +49,11 @@ class Api:
         """Start the clock for the queries of the next answer."""
         self._due = time.monotonic() + TOTAL_SECONDS
 
+    def check(self) -> None:
+        """Raise HistoryError if the clock has run out."""
+        if time.monotonic() > self._due:
+            raise HistoryError(f"the engine took more than {TOTAL_SECONDS:g} s in all")
+
     def instant(self, query: str, at: float) -> list[tuple[Mapping[str, str], Point]]:
         """Return the series of a query at one moment."""
         found = self._result("query", "vector", query=query, time=at)
@@ -65,8 +70,7 @@ class Api:
                 yield item["metric"], points
 
     def _result(self, kind: str, wanted: str, **parameters: str | float) -> list[dict[str, Any]]:
-        if time.monotonic() > self._due:
-            raise HistoryError(f"the engine took more than {TOTAL_SECONDS:g} s in all")
+        self.check()
         body = self._ask(f"/api/v1/{kind}?{urlencode(parameters)}")
         # Before parsing: sixteen megabytes of small lists take more than half a gigabyte.
         if sum(body.count(sign) * size for sign, size in _MEMORY) > _MOST_MEMORY:

@@ -84,7 +84,9 @@ def trends(
         for version in answers.versions(service)
         if version.version and version.last_seen >= since and version.first_seen < until
     ]
-    order = [version.version for version in versions]
+    order: dict[str, int] = {}
+    for version in versions:
+        order.setdefault(version.version, len(order))
     uses: Counter[Subject] = Counter()
     for (subject, _, _), slices in found.items():
         uses[subject] += sum(each.calls + each.hits + each.misses for each in slices)
@@ -94,7 +96,7 @@ def trends(
             -uses[trend.subject],
             trend.subject.name,
             trend.service,
-            order.index(trend.version) if trend.version in order else -1,
+            order.get(trend.version, -1),
         )
     )
     return Trends(since // step * step, until, step, made, versions)

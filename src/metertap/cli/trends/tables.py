@@ -50,10 +50,8 @@ def _of_calls(found: Trends, trends: Sequence[Trend], kind: Kind, periods: bool)
         *("" if periods else "p95 over time", "errors"),
     )
     table = Table("", headers, right=frozenset({"calls", "failed %", "p50", "p95", "p99"}))
-    for trend, each, label in _rows(found, trends, periods):
-        line = (
-            _bar(trend, each) if periods else _bars(found, trend, lambda of: milliseconds(of, 95))
-        )
+    lines = _lines(found, trends, periods)
+    for (_, each, label), line in zip(_rows(found, trends, periods), lines, strict=True):
         if each.failed:
             table.styles[len(table.rows)] = "yellow"
         table.rows.append(
@@ -112,7 +110,10 @@ def _bars(found: Trends, trend: Trend, figure: Figure) -> str:
     return bars([values.get(start) for start in found.starts()])
 
 
-def _bar(trend: Trend, of: Slice) -> str:
-    """Return the bar of one period's p95 among those of its trend."""
-    values = [milliseconds(each, 95) for each in trend.slices]
-    return bars(values)[trend.slices.index(of)]
+def _lines(found: Trends, trends: Sequence[Trend], periods: bool) -> Iterator[str]:
+    """Yield the bars of p95 for each row: of the trend's periods, or of one of them."""
+    for trend in trends:
+        if periods:
+            yield from bars([milliseconds(each, 95) for each in trend.slices])
+        else:
+            yield _bars(found, trend, lambda of: milliseconds(of, 95))
