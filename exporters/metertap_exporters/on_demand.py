@@ -27,24 +27,32 @@ class OnDemandReader(MetricReader):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(**sdk.series_limits(settings.series_limit))
-        self._collecting = locks.lock()
+        # Reentrant: a signal handler may ask for figures while this thread collects.
+        self._collecting = locks.rlock()
         self._latest: MetricsData | None = None
         self._endpoint: Endpoint | None = None
 
     def _collected(self, variable: ContextVar[T], value: T) -> MetricsData | None:
-        """Collect now, with a context variable set; None if there is nothing."""
+        """Collect now, with a context variable set; None if there is nothing.
+
+        Nor is there anything within the SDK, such as for a callback of the program's.
+        """
+        if sdk.is_within():
+            return None
         # One at a time: two requests would otherwise get each other's data.
         with self._collecting:
-            self._latest = None
-            if sdk.is_attached(self):
-                token = variable.set(value)
-                try:
-                    with sdk.outlasting_callbacks():
-                        self.collect()
-                finally:
-                    variable.reset(token)
-            latest, self._latest = self._latest, None
-            return latest
+            around, self._latest = self._latest, None
+            try:
+                if sdk.is_attached(self):
+                    token = variable.set(value)
+                    try:
+                        with sdk.outlasting_callbacks():
+                            self.collect()
+                    finally:
+                        variable.reset(token)
+                return self._latest
+            finally:
+                self._latest = around
 
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_kwargs: Any

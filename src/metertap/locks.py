@@ -50,11 +50,15 @@ class _Condition(threading.Condition):
 
 
 class _Event(threading.Event):
-    """An event that waits as it did when metertap was imported."""
+    """An event that waits as it did when metertap was imported.
+
+    Unlike Python's own, it may be set by a signal handler that interrupts this thread as it sets
+    it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._cond = _Condition(_make_lock())
+        self._cond = _Condition(_make_rlock())
 
 
 # What gevent has put in the place of the class by then is kept as it is.

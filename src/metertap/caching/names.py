@@ -40,7 +40,7 @@ class Names:
 
     def __init__(self) -> None:
         self._given: dict[int, tuple[weakref.ref[Any], str]] = {}
-        self._lock = locks.lock()
+        self._lock = locks.rlock()  # reentrant: a signal handler may name a cache meanwhile
 
     def give(self, cache: object, name: str) -> None:
         """Call `cache` by `name`. Raises `TypeError` for no name, or a cache that takes none."""

@@ -30,7 +30,9 @@ class ReuseDistances:
 
     def __init__(self) -> None:
         self.lookups = 0
-        self._lock = locks.lock()
+        # Reentrant: a finaliser or a signal handler may look something up while it is held.
+        self._lock = locks.rlock()
+        self._is_noting = False
         self._salt = int.from_bytes(os.urandom(8), "big")
         self._below = _SPACE
         self._last: dict[int, int] = {}
@@ -43,20 +45,27 @@ class ReuseDistances:
         mark = hash((self._salt, key))
         with self._lock:
             self.lookups += 1
-            if mark % _SPACE >= self._below:
+            if mark % _SPACE >= self._below or self._is_noting:
                 return
-            weight = _SPACE / self._below
-            self._sampled += weight
-            last = self._last.get(mark)
-            if last is not None:
-                at = bisect_left(self._times, last)
-                distance = (len(self._times) - at - 1) * weight
-                del self._times[at]
-                self._found[round(math.log(distance + 1, _GROWTH))] += weight
-            self._last[mark] = self.lookups
-            self._times.append(self.lookups)
-            if len(self._last) > _MOST:
-                self._sample_fewer()
+            self._is_noting = True
+            try:
+                self._note(mark, self.lookups)
+            finally:
+                self._is_noting = False
+
+    def _note(self, mark: int, now: int) -> None:
+        weight = _SPACE / self._below
+        self._sampled += weight
+        last = self._last.get(mark)
+        if last is not None:
+            at = bisect_left(self._times, last)
+            distance = (len(self._times) - at - 1) * weight
+            del self._times[at]
+            self._found[round(math.log(distance + 1, _GROWTH))] += weight
+        self._last[mark] = now
+        self._times.append(now)
+        if len(self._last) > _MOST:
+            self._sample_fewer()
 
     def _sample_fewer(self) -> None:
         self._below = self._below * 7 // 8

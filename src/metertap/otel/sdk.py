@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -40,6 +41,10 @@ ADD_READER_FUNCTION = "SynchronousMeasurementConsumer.add_metric_reader"
 TRACE_MODULE = "opentelemetry.sdk.trace"
 START_SPAN_METHOD = "Tracer.start_span"
 """The method that starts every span of the SDK. Many programs import it and trace nothing."""
+
+_LOCKING = "opentelemetry.sdk.metrics._internal"
+"""The package whose functions hold locks of the SDK, but for those that export."""
+_EXPORTING = f"{_LOCKING}.export"
 
 _KINDS = (
     Counter,
@@ -143,6 +148,21 @@ def export_natively(reader: MetricReader) -> None:
 def is_attached(reader: MetricReader) -> bool:
     """Return whether `reader` can collect; if not, the SDK would log a warning."""
     return reader._collect is not None
+
+
+def is_within() -> bool:
+    """Return whether this thread is in the middle of the SDK, which may hold its locks.
+
+    A callback of the program's runs there, or a signal handler, or a finaliser. The locks are not
+    reentrant, so that a collection would wait for them for ever.
+    """
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_globals.get("__name__")
+        if type(name) is str and name.startswith(_LOCKING) and not name.startswith(_EXPORTING):
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from metertap.patching.tracebacks import hide_frame
 Executed = Callable[[ModuleType], None]
 
 _POLL_SECONDS = 0.01
-_lock = locks.lock()
+_lock = locks.rlock()  # reentrant: a signal handler may ask what is patched while it is held
 _watched: dict[str, tuple[Executed, ...]] = {}
 """Functions to call after each execution of a module, by its name."""
 _awaited: dict[str, tuple[Callable[[], None], ...]] = {}
@@ -67,7 +67,7 @@ def forget(begins: Callable[[], None]) -> None:
             if left:
                 _awaited[name] = left
             else:
-                del _awaited[name]
+                _awaited.pop(name, None)
 
 
 def is_in_progress(name: str) -> bool:

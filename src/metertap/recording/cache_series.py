@@ -260,7 +260,10 @@ class CacheSeries:
 
     def _absorb_ended(self) -> None:
         while self._ended:
-            part = self._ended.pop()
+            try:
+                part = self._ended.pop()
+            except IndexError:  # a finaliser in this thread has taken the rest
+                return
             if part in self.parts:
                 del self.parts[part]
                 part.hits.move_to(self.hits)

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
 _TOLD = {"json": (SHOWS, "/"), "prometheus": ("Prometheus at %s", "/metrics")}
 """The log line of an endpoint that listens, and the path that it names."""
-_registering = locks.lock()
-"""Held while the entry of this process changes, by a thread of an earlier `instrument()` too."""
+_registering = locks.rlock()
+"""Held while the entry of this process changes, by a thread of an earlier `instrument()` too.
+
+Reentrant, for a signal handler that shuts down while this thread writes the entry.
+"""
 
 
 class MeasuredProcess:
