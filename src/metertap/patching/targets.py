@@ -171,6 +171,10 @@ def _replacement(make: Make) -> Replacement:
     def replacement(method: Callable[..., Any]) -> StandIn:
         live = [True]
         function = functools.wraps(method)(make(method, live))
+        if method.__name__ == "__call__" and not hasattr(method, "__wrapped__"):
+            # An object that wraps a function may be called by it. Type checkers (beartype) check
+            # that function's annotations, unless the class's method wraps another one itself.
+            del function.__wrapped__
         _stand_ins.add(function)
 
         def switch_off() -> None:

@@ -355,3 +355,17 @@ def test_calls_that_other_code_wrapped_before_are_counted(monkeypatch: pytest.Mo
     with metertap.instrument(json_endpoint=False):
         assert [square(2), square(2), square(3)] == [4, 4, 9]
         assert counted() == (1, 2)
+
+
+@pytest.mark.skipif(VERSION < 8, reason="a decorated function is no object")
+def test_a_type_checker_above_the_decorator_checks_the_functions_annotations() -> None:
+    beartype = pytest.importorskip("beartype")
+
+    @beartype.beartype
+    @cachetools.cached(cachetools.LRUCache(9))
+    def doubled(number: int) -> int:
+        return number * 2
+
+    with pytest.raises(beartype.roar.BeartypeCallHintViolation):
+        doubled("not a number")
+    assert doubled(4) == 8

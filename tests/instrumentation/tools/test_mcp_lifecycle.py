@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,34 @@ def test_the_call_may_come_before_or_after_the_import(order: str) -> None:
     assert finished.returncode == 0, finished.stderr.decode()
     measured = json.loads(finished.stdout.splitlines()[-1])
     assert measured["calls"] == measured["stacks"] > 0
+
+
+OUTSIDE = """
+import metertap
+tap = metertap.instrument(json_endpoint=False)
+import fastmcp
+print(tap.diagnosis()["faults"])
+"""
+
+
+@pytest.mark.parametrize("version", ["2.7.0", "99.0"])
+def test_a_fastmcp_outside_the_verified_range_is_left_alone(version: str, tmp_path: Path) -> None:
+    pytest.importorskip("fastmcp")
+    (tmp_path / f"fastmcp-{version}.dist-info").mkdir()  # found before the installed one
+    finished = subprocess.run(
+        [sys.executable, "-c", OUTSIDE],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert finished.stdout == "{}\n", finished.stderr
+    of_tools = [line for line in finished.stderr.splitlines() if "of its tools" in line]
+    assert of_tools == [
+        f"metertap: fastmcp {version} is outside the verified range 2.14 to below 5; "
+        "of its tools only what MCP's SDK sees is measured"
+    ]
 
 
 def test_every_patch_binds_and_goes_without_a_trace() -> None:

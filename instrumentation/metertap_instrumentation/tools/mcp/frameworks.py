@@ -19,7 +19,7 @@ from metertap.patching.patch_set import PatchSet
 from metertap.patching.shell import around
 from metertap.patching.targets import Live, Make, Target, stand_in
 from metertap.patching.tracebacks import hide_frame
-from metertap_instrumentation.libraries import parse_version
+from metertap_instrumentation.libraries import MEASURED_BY_OTHERS, parse_version
 from metertap_instrumentation.tools.mcp import handlers
 from metertap_instrumentation.tools.mcp.requests import Request
 
@@ -37,10 +37,23 @@ def patch_sets(package: str, dispatch: Make, calls: Sequence[Target]) -> list[Pa
 
 
 def _fastmcp_patch_sets() -> list[PatchSet]:
-    version = distributions.version("fastmcp")
-    if version is None:
+    installed = distributions.version("fastmcp")
+    if installed is None:
         return []
-    if parse_version(version) < (3,):
+    version = parse_version(installed)
+    (library,) = MEASURED_BY_OTHERS
+    lowest, end = library.supported
+    if not lowest <= version < end:
+        faults.warn_once(
+            "version fastmcp",
+            "fastmcp %s is outside the verified range %s to below %s; of its tools only what "
+            "MCP's SDK sees is measured",
+            installed,
+            library.first,
+            library.below,
+        )
+        return []
+    if version < (3,):
         dispatch = "FastMCP._call_tool_middleware"
         tools = PatchSet(
             "fastmcp.tools.tool",
@@ -54,7 +67,7 @@ def _fastmcp_patch_sets() -> list[PatchSet]:
     else:
         dispatch = "FastMCP.call_tool"
         tools = PatchSet(
-            "fastmcp.tools.base" if parse_version(version) >= (3, 2) else "fastmcp.tools.tool",
+            "fastmcp.tools.base" if version >= (3, 2) else "fastmcp.tools.tool",
             [
                 stand_in("Tool._run", handlers.run),
                 stand_in("Tool.convert_result", handlers.convert),
