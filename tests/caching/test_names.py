@@ -50,6 +50,13 @@ class Account(metaclass=Reserved):
         self.cache = cache
 
 
+class Shop:
+    """An object that has a cache, with its attributes where Python puts them."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.prices = cache
+
+
 class Pauses:
     """The searches of all objects, of which each stops the whole program."""
 
@@ -108,6 +115,27 @@ def test_caches_of_many_sessions_are_named_in_short_pauses(pauses: Pauses) -> No
         f"{__name__}.Session.prices"
     }
     assert max(pauses.compared) <= 64
+
+
+@pytest.mark.parametrize("hold", [Session, Shop])
+def test_many_caches_of_one_class_of_objects_are_named_in_few_searches(
+    hold: Callable[[Cache], object], pauses: Pauses
+) -> None:
+    caches = [Cache() for _ in range(1000)]
+    owners = [hold(cache) for cache in caches]
+    assert found(*caches) == {f"{__name__}.{hold.__name__}.prices"}  # type: ignore[attr-defined]
+    assert len(pauses.compared) <= 5
+    del owners
+
+
+def test_many_caches_in_a_dictionary_are_looked_for_in_few_searches(pauses: Pauses) -> None:
+    of_users = dict(enumerate(Cache() for _ in range(1000)))
+    shops = [Shop(Cache()) for _ in range(10)]
+    named = names.Names().of(
+        [(cache, None) for cache in (*of_users.values(), *(shop.prices for shop in shops))]
+    )
+    assert named == [f"{__name__}.Cache"] * 1000 + [f"{__name__}.Shop.prices"] * 10
+    assert len(pauses.compared) <= 10
 
 
 def test_caches_of_many_closures_are_named_in_few_searches(pauses: Pauses) -> None:

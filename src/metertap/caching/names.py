@@ -12,7 +12,8 @@ import gc
 import sys
 import types
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from metertap import faults, locks
@@ -64,10 +65,11 @@ class Names:
         names = [
             None if cache is None else self.given(cache) or natural for cache, natural in wanted
         ]
-        lacking = [wanted[index][0] for index, name in enumerate(names) if name is None]
+        # Tuples, as below: what is in a dictionary or a list is looked for in that.
+        lacking = tuple(wanted[index][0] for index, name in enumerate(names) if name is None)
         found: dict[int, str] = {}
         with faults.guarded("caches.names"):  # without names they count as their classes
-            found = _bindings([cache for cache in lacking if cache is not None])
+            found = _bindings(tuple(cache for cache in lacking if cache is not None))
         return [
             as_label(name or found.get(id(cache)) or self.unbound(cache))
             for name, (cache, _) in zip(names, wanted, strict=True)
@@ -114,10 +116,55 @@ def _bindings(caches: Sequence[object]) -> dict[int, str]:
     if not caches:
         return {}
     names = _in_modules(caches)
-    rest = [cache for cache in caches if id(cache) not in names]
-    for group in _groups(rest):
-        names.update(_in_objects(group))
+    left = {id(cache): (cache,) for cache in caches if id(cache) not in names}
+    looked_at: set[int] = set()
+    while left:
+        group = tuple(cache for (cache,) in islice(left.values(), _AT_ONCE))
+        holders = [item for item in gc.get_referrers(*group) if item is not group]
+        owners: dict[int, type] = {}
+        names.update(_in_objects(group, holders, owners))
+        for cache in group:
+            del left[id(cache)]
+        if left:
+            new = [cls for identity, cls in owners.items() if identity not in looked_at]
+            names.update(_in_instances(new, left))
+            _drop_alike(group, holders, names, left, looked_at)
+            looked_at.update(owners)
+        left = {identity: cache for identity, cache in left.items() if identity not in names}
     return names
+
+
+def _in_instances(classes: Collection[type], wanted: dict[int, Any]) -> dict[int, str]:
+    """Return names of attributes of all instances of these classes, by one search."""
+    found: dict[int, str] = {}
+    kinds = {*map(id, classes)}  # not the classes: hashing them calls their metaclass
+    for owner in gc.get_referrers(*classes) if classes else ():
+        namespace = variables_of(owner) if id(type(owner)) in kinds else None
+        if namespace is not None:
+            _attributes(owner, namespace, wanted, found, {})
+    return found
+
+
+def _drop_alike(
+    group: Sequence[object],
+    holders: Iterable[Any],
+    names: dict[int, str],
+    left: dict[int, Any],
+    looked_at: set[int],
+) -> None:
+    """Remove from `left` what is in a dictionary or list with an object that has no name.
+
+    A program may keep a cache for each of its users there, and none of them has a name.
+    """
+    nameless = {id(cache) for cache in group if id(cache) not in names}
+    for holder in holders:
+        kind = type(holder)
+        if (kind is dict or kind is list) and id(holder) not in looked_at:
+            held = [*map(id, [*holder.values()] if kind is dict else [*holder])]
+            if not nameless.isdisjoint(held):
+                looked_at.add(id(holder))
+                for identity in held:
+                    left.pop(identity, None)
 
 
 def _groups(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -144,23 +191,28 @@ def _in_modules(caches: Iterable[object]) -> dict[int, str]:
     return found
 
 
-def _in_objects(caches: Sequence[object]) -> dict[int, str]:
-    """Return names of attributes of instances, classes and functions, and of closures."""
+def _in_objects(
+    caches: Sequence[object], holders: Sequence[Any], owners: dict[int, type]
+) -> dict[int, str]:
+    """Return names of attributes of instances, classes and functions, and of closures.
+
+    The classes of these instances are added to `owners`.
+    """
     wanted = {id(cache): cache for cache in caches}
     found: dict[int, str] = {}
-    holders = [item for item in gc.get_referrers(*caches) if item is not caches]
     # One cache may have any number of holders. The first ones of them have a name, or none has.
     namespaces = [item for item in holders if type(item) is dict and item is not wanted]
     for group in _groups(namespaces[:_MOST_HOLDERS]):
         if len(found) < len(wanted):
-            _of_owners(group, wanted, found)
+            _of_owners(group, wanted, found, owners)
     for holder in holders:
         if _is_class(holder):
-            _attributes(holder, dict(type.__dict__["__dict__"].__get__(holder)), wanted, found)
+            members = dict(type.__dict__["__dict__"].__get__(holder))
+            _attributes(holder, members, wanted, found, owners)
         elif len(found) < len(wanted):
             namespace = variables_of(holder)
             if namespace is not None:  # an instance whose attributes are in the object itself
-                _attributes(holder, namespace, wanted, found)
+                _attributes(holder, namespace, wanted, found, owners)
     cells = [item for item in holders if type(item) is types.CellType]
     for group in _groups(cells[:_MOST_HOLDERS]):
         if len(found) < len(wanted):
@@ -169,14 +221,17 @@ def _in_objects(caches: Sequence[object]) -> dict[int, str]:
 
 
 def _of_owners(
-    namespaces: Sequence[dict[str, Any]], wanted: dict[int, Any], found: dict[int, str]
+    namespaces: Sequence[dict[str, Any]],
+    wanted: dict[int, Any],
+    found: dict[int, str],
+    owners: dict[int, type],
 ) -> None:
     """Find names of attributes of the instances and functions that have these namespaces."""
     owned = {id(namespace) for namespace in namespaces}
     for owner in gc.get_referrers(*namespaces):
         namespace = variables_of(owner)
         if namespace is not None and id(namespace) in owned:
-            _attributes(owner, namespace, wanted, found)
+            _attributes(owner, namespace, wanted, found, owners)
 
 
 def _in_closures(cells: Sequence[Any], wanted: dict[int, Any], found: dict[int, str]) -> None:
@@ -203,7 +258,11 @@ def _held(cell: types.CellType) -> Any:
 
 
 def _attributes(
-    owner: object, namespace: dict[str, Any], wanted: dict[int, Any], found: dict[int, str]
+    owner: object,
+    namespace: dict[str, Any],
+    wanted: dict[int, Any],
+    found: dict[int, str],
+    owners: dict[int, type],
 ) -> None:
     for name, value in list(namespace.items()):
         if id(value) in wanted and type(name) is str:
@@ -217,6 +276,8 @@ def _attributes(
                 if _is_keeper(module):
                     continue
                 label = f"{module}.{class_name}.{name}"
+                if cls is not owner:
+                    owners[id(cls)] = cls
             found.setdefault(id(value), label)
 
 
