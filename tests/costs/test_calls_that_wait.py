@@ -60,8 +60,11 @@ def test_what_a_program_adds_to_a_usage_is_not_the_models(ask: Asking) -> None:
     [
         {"more": {"deep": {"deeper": 1}}},
         {f"count_{number}": number for number in range(1_000)},
+        {f"more_{name}": {f"count_{number}": 1 for number in range(40)} for name in "ab"},
+        {"x" * 5_000: 1},
+        {"more": {"x" * 5_000: 1}},
     ],
-    ids=["three levels", "many fields"],
+    ids=["three levels", "many fields", "many in all", "a long name", "a long name below"],
 )
 def test_a_usage_that_is_not_copied_is_read_at_once(ask: Asking, more: dict[str, Any]) -> None:
     ask.answers(**more)

@@ -60,18 +60,21 @@ def field(holder: Any, name: str) -> Any:
 _NUMBERS = frozenset({int, float, bool, type(None)})
 _PLAIN = _NUMBERS | {str}
 _MOST_FIELDS = 64
+_MOST_CHARACTERS = 4096
+"""The longest names of fields together: hundreds of copies wait, and a provider makes names up."""
 
 
 def copied(found: Any) -> dict[str, Any] | None:
     """Copy the counts of a usage: the program may change them later.
 
-    None if `found` is no pydantic model or mapping, has more than two levels, or too many fields.
-    Of texts, nothing is copied but that they are texts.
+    None if `found` is no pydantic model or mapping, has more than two levels, too many fields in
+    all, or too long names. Of texts, nothing is copied but that they are texts.
     """
     fields = fields_of(found)
     if type(fields) is not dict or len(fields) > _MOST_FIELDS:
         return None
     copy = fields.copy()
+    left, names = _MOST_FIELDS - len(copy), "".join(copy)
     for name, value in copy.items():
         kind = type(value)
         if kind is int:
@@ -80,15 +83,17 @@ def copied(found: Any) -> dict[str, Any] | None:
             copy[name] = ""
         elif kind not in _NUMBERS:
             inner = fields_of(value)
-            if type(inner) is not dict or len(inner) > _MOST_FIELDS:
+            if type(inner) is not dict or len(inner) > left:
                 return None
             inner = inner.copy()
+            left -= len(inner)
+            names += "".join(inner)
             if not _NUMBERS.issuperset(map(type, inner.values())):
                 inner = {key: "" if type(part) is str else part for key, part in inner.items()}
                 if not _PLAIN.issuperset(map(type, inner.values())):
                     return None
             copy[name] = inner
-    return copy
+    return copy if len(names) <= _MOST_CHARACTERS else None
 
 
 def part(fields: Any, path: str) -> Any:
