@@ -37,9 +37,10 @@ def over(path: Path, request: bytes = b"GET /fine HTTP/1.1\r\nHost: localhost\r\
         return read(client)
 
 
-def test_a_socket_is_its_users_own_and_goes_with_the_endpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("umask", [0, 0o777])
+def test_a_socket_is_its_users_own_and_goes_with_the_endpoint(tmp_path: Path, umask: int) -> None:
     path = tmp_path / "private" / "json.sock"
-    before = os.umask(0)
+    before = os.umask(umask)
     try:
         with endpoint(path=path) as made:
             assert made.url == f"unix:{path}"

@@ -256,6 +256,18 @@ def test_the_file_is_this_users_alone(path: Path) -> None:
             assert each.stat().st_mode & 0o777 == 0o600, each
 
 
+@pytest.mark.parametrize("umask", [0, 0o777])
+def test_a_new_file_is_this_users_whatever_the_umask(path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with closing(Store(path, MEGABYTE)) as store:
+            store.write(RUN, [(MIDNIGHT, interval(1))])
+            for each in path.parent.glob("history.db*"):
+                assert each.stat().st_mode & 0o777 == 0o600, each
+    finally:
+        os.umask(before)
+
+
 def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").touch()
     path.symlink_to(tmp_path / "elsewhere")

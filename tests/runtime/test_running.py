@@ -46,14 +46,18 @@ def write(pid: int, started: float | None = None, **more: object) -> Path:
     return path
 
 
-def test_it_is_private_whatever_the_umask(base: Path) -> None:
-    before = os.umask(0)
+@pytest.mark.parametrize("umask", [0, 0o777])
+def test_it_is_private_whatever_the_umask(base: Path, umask: int) -> None:
+    before = os.umask(umask)
     try:
         path = running.directory()
+        entry = running.register("shop", None, None)
     finally:
         os.umask(before)
     assert path == base / "metertap"
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert stat.S_IMODE(entry.stat().st_mode) == 0o600
+    entry.unlink()
 
 
 def test_an_entry_that_is_removed_is_there_again(

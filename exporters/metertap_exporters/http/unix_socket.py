@@ -71,6 +71,7 @@ def _have_private(folder: Path) -> None:
         return
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
+        folder.chmod(0o700)  # the program's umask may keep even its own user out
     found = folder.stat()
     if not stat.S_ISDIR(found.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))

@@ -217,7 +217,12 @@ def _make_private(path: Path) -> None:
     """
     _check_beside(path)
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        try:
+            if hasattr(os, "fchmod"):
+                os.fchmod(handle, 0o600)  # the program's umask may keep even its own user out
+        finally:
+            os.close(handle)
     except FileExistsError:
         found = _check_owner(path)
         if hasattr(os, "getuid") and stat.S_IMODE(found.st_mode) & 0o077:

@@ -36,6 +36,7 @@ def write(suffix: str, text: str) -> str:
         pass
     with open(whole + FRESH, "x", encoding="utf-8") as file:  # "x" does not follow a link
         file.write(text)
+    os.chmod(whole + FRESH, 0o600)  # whatever the program's umask
     os.replace(whole + FRESH, whole + suffix)
     return whole + suffix
 

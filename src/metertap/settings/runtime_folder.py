@@ -31,6 +31,7 @@ def made() -> str:
     found = path()
     try:
         os.mkdir(found, mode=0o700)
+        os.chmod(found, 0o700)  # the program's umask may keep even its own user out
     except FileExistsError:
         check_private(found)
     return found
