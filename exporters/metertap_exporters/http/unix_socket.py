@@ -35,7 +35,8 @@ def bind(listener: socket.socket, path: Path) -> Identity:
     os.fchmod(listener.fileno(), stat.S_IRUSR | stat.S_IWUSR)
     listener.bind(str(path))
     found = path.lstat()
-    if stat.S_IMODE(found.st_mode) & 0o077:  # a system on which the line above has no effect
+    # The program's umask may keep even its own user out, and fchmod has no effect everywhere.
+    if stat.S_IMODE(found.st_mode) != stat.S_IRUSR | stat.S_IWUSR:
         path.chmod(stat.S_IRUSR | stat.S_IWUSR)
     return found.st_dev, found.st_ino
 
