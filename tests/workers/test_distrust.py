@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from metertap.recording import Recorder
 from metertap.workers import holder, members
 from metertap.workers.group import WorkerGroup
 from metertap.workers.holder import NOT_REACHED, REACHED, Gathered, Holder
+from metertap.workers.holding import Hold
 from metertap.workers.ledger import Ledger
 from metertap.workers.lines import Incoming, Line, ask_all
 from metertap.workers.members import SOCKET, TOTALS, Files
@@ -263,3 +265,20 @@ def test_a_worker_asks_no_more_of_a_line_than_a_question(
         finally:
             line.close()
     assert calls(group.gathered(FIGURES)) == 12
+
+
+@pytest.mark.parametrize("umask", [0, 0o777])
+def test_files_of_workers_are_their_users_whatever_the_umask(umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        files = Files(SERVICE)
+        written = files.name(members.me(), TOTALS)
+        files.write(written, b"totals")
+        held = Hold(files.lock)
+        assert held.take()
+        for path in (written, files.lock):
+            assert stat.S_IMODE(os.stat(path).st_mode) == 0o600, path
+        held.free(remove=True)
+    finally:
+        os.umask(before)
+    members.remove(written)

@@ -35,6 +35,7 @@ class Hold:
             if self._handle is None:
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
                 self._handle = os.open(self._path, flags, 0o600)
+                os.fchmod(self._handle, 0o600)  # as other workers need it, whatever the umask
             try:
                 fcntl.lockf(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except (BlockingIOError, PermissionError):

@@ -138,6 +138,7 @@ class Files:
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with open(handle, "wb") as file:
+                os.fchmod(handle, 0o600)  # the program's umask may keep even its own user out
                 file.write(text)
             os.replace(fresh, path)
         except OSError:
