@@ -184,9 +184,9 @@ def test_a_token_goes_only_where_nobody_on_the_way_reads_it(
     monkeypatch.setenv("METERTAP_TOKEN", TOKEN)
     with stranger() as (port, seen):
         names = {"metrics.example.org": False, "127.0.0.1": True, "localhost": True}
-        known = socket.create_connection  # every name leads to the stranger
+        known = socket.getaddrinfo  # every name leads to the stranger
         monkeypatch.setattr(
-            socket, "create_connection", lambda _place, timeout: known(("127.0.0.1", port), timeout)
+            socket, "getaddrinfo", lambda *_place, type: known("127.0.0.1", port, type=type)
         )
         for name, is_shown in names.items():
             outcome("snapshot", f"http://{name}:{port}", capsys=capsys)

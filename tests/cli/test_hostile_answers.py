@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import json
+import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from threading import Barrier, Event
@@ -102,6 +105,35 @@ def test_a_handshake_that_comes_byte_by_byte_is_given_up(monkeypatch: pytest.Mon
             get(f"https://{address}/metrics")
         assert time.monotonic() - began < 20 * LIMIT_SECONDS
         over.set()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others refuse where a queue is full")
+@pytest.mark.parametrize("is_last_there", [False, True])
+def test_a_host_with_many_addresses_takes_as_long_as_one_with_one(
+    is_last_there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "SECONDS", 2.0)
+    with contextlib.ExitStack() as opened:
+        full = opened.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(3):  # its queue is full then: it answers nobody, and refuses nobody
+            waiting = opened.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        there = opened.enter_context(answering(written(b"{}")))
+        host, _, port = there.rpartition(":")
+        places = [full.getsockname()] * (2 if is_last_there else 100)
+        places += [(host, int(port))] * is_last_there
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in places]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_place, **_more: found)
+        began = time.monotonic()
+        if is_last_there:
+            assert get("http://many.example/metrics") == b"{}"
+        else:
+            with pytest.raises(Unreachable, match="no whole answer within"):
+                get("http://many.example/metrics")
+        assert time.monotonic() - began < 30.0
 
 
 @pytest.fixture(scope="module")

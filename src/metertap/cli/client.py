@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from urllib.parse import SplitResult, urlsplit
@@ -20,6 +21,8 @@ from metertap.cli.credentials import Credentials
 
 SECONDS = 5.0
 """How long one exchange may take, from connecting to the last byte."""
+_LEAST_SECONDS = 0.5
+"""The least, in seconds, that is waited for one of a host's addresses, while there is time."""
 MOST_BYTES = 16 * 2**20
 """The largest body that is read. A document of 2,000 series, the most that are kept, has 2 MB."""
 _MOST_TOLD = 200
@@ -99,7 +102,7 @@ def _ask_port(
     port = url.port or (443 if url.scheme == "https" else 80)
     connection = http.client.HTTPConnection(url.hostname, port)
     tls = credentials.tls() if url.scheme == "https" else None
-    with _connected(url.hostname, port, is_secret="Authorization" in headers) as plain:
+    with _connected_here_first(url.hostname, port, is_secret="Authorization" in headers) as plain:
         if tls is None:
             return _ask(plain, connection, path or url.path, headers)
         with tls.wrap_socket(
@@ -108,18 +111,46 @@ def _ask_port(
             return _ask(encrypted, connection, path or url.path, headers, credentials.check)
 
 
-def _connected(host: str, port: int, *, is_secret: bool) -> socket.socket:
+def _connected_here_first(host: str, port: int, *, is_secret: bool) -> socket.socket:
     """Connect; at `localhost` first to 127.0.0.1, where endpoints listen.
 
     Another program may listen at ::1, so a request with a secret does not go there.
     """
     if host == "localhost":
         try:
-            return socket.create_connection(("127.0.0.1", port), SECONDS)
+            return connected("127.0.0.1", port, SECONDS)
         except ConnectionRefusedError:
             if is_secret:
                 raise
-    return socket.create_connection((host, port), SECONDS)
+    return connected(host, port, SECONDS)
+
+
+def connected(host: str, port: int, seconds: float) -> socket.socket:
+    """Connect to one of a host's addresses in so many seconds in all; then a timeout of as many.
+
+    `socket.create_connection` waits as long for each address, and a host may have thousands. Raises
+    OSError.
+    """
+    until = time.monotonic() + seconds
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    error: OSError = TimeoutError()
+    for number, (family, kind, protocol, _, address) in enumerate(found):
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        line = socket.socket(family, kind, protocol)
+        try:
+            line.settimeout(min(left, max(left / (len(found) - number), _LEAST_SECONDS)))
+            line.connect(address)
+            line.settimeout(seconds)
+            return line
+        except OSError as failed:
+            error = failed
+            line.close()
+        except BaseException:
+            line.close()
+            raise
+    raise error
 
 
 def _ask(

@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from metertap.cli.client import within
+from metertap.cli.client import connected, within
 from metertap.cli.credentials import Credentials
 from metertap.cli.weight.session import MOST_BYTES, PROTOCOL, Deadline, Unusable, shown
 
@@ -56,7 +56,7 @@ class Http:
     def _post(self, method: str, body: bytes | None, message: dict[str, Any]) -> list[str]:
         try:
             host, port, is_encrypted = self._address()
-            with socket.create_connection((host, port), self._deadline.left()) as plain:
+            with connected(host, port, self._deadline.left()) as plain:
                 if not is_encrypted:
                     return self._ask(plain, method, body, message)
                 with self._credentials.tls().wrap_socket(
