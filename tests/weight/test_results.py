@@ -47,6 +47,8 @@ def test_the_longest_texts_weigh_what_can_be_told_at_once() -> None:
     assert of_text("é" * 1_000_001) == UNKNOWN
     assert of_content([{"text": "seen"}, {"text": "é" * 1_000_001}]) == UNKNOWN
     assert of_structure(["seen", "é" * 1_000_001]) == UNKNOWN
+    assert of_structure(["a" * 9_000_000]) == 9_000_004
+    assert of_structure(["a" * 6_000_000] * 2) == UNKNOWN
 
 
 @pytest.mark.parametrize(
