@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from metertap.history import database
-from metertap.history.answers import HistoryError
+from metertap.history import database, file_answers
+from metertap.history.answers import HistoryError, Subject
 from metertap.history.file_answers import FileAnswers
 from metertap.history.sketch import Sketch
 from metertap.history.store import Store
+from metertap.history.tally import Tally
 from support.stored_history import MEGABYTE, MIDNIGHT, RUN, interval, slices
 from support.warned import warnings_of
 
@@ -35,7 +36,6 @@ def test_a_file_of_another_program_is_left_alone(path: Path) -> None:
 
 def test_a_file_of_a_newer_metertap_is_left_alone(path: Path, store: Store) -> None:
     store.write(RUN, [(MIDNIGHT, interval(1))])
-    store.close()
     with closing(sqlite3.connect(path)) as newer:
         newer.execute("PRAGMA user_version = 99")
     for use in (lambda: Store(path, MEGABYTE), lambda: FileAnswers(path)):
@@ -63,7 +63,6 @@ def test_a_damaged_row_keeps_no_other_from_becoming_part_of_a_longer_one(
 
 def test_a_damaged_schema_is_told(path: Path, store: Store) -> None:
     store.write(RUN, [(MIDNIGHT, interval(1))])
-    store.close()
     with closing(sqlite3.connect(path)) as whole:
         whole.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     content = path.read_bytes().replace(b"tablerunrun", b"tabler\xd6nrun", 1)
@@ -237,6 +236,29 @@ def test_rows_without_end_are_not_waited_for(
     monkeypatch.setattr(database, "_AT_A_TIME", 100)
     with pytest.raises(HistoryError, match="its rows do not end"):
         slices(path)
+
+
+LONG_LINES = b"[[1,0,{%s}]]\n" % b",".join([b'"ok":1'] * 10**6)
+LONG_REST = b"[]\n" + b"0" * 2**25
+
+
+@pytest.mark.parametrize("one", [LONG_LINES, LONG_REST], ids=["lines", "rest"])
+def test_rows_that_stand_for_far_more_than_the_file_are_not_all_read(
+    one: bytes, path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_answers, "_MORE_BYTES", 2**20)
+    # The most that rows of ours stand for: the same two latencies, far apart, of each tool.
+    ours = Tally({"ok": 2})
+    ours.sketch().add([2e-6, 1e5])
+    tools = {Subject("tool", f"t{number}", "mcp"): ours for number in range(2000)}
+    for number in range(50):
+        store.write(RUN, [(MIDNIGHT + 10 * number, tools)])
+    assert len(slices(path, name=None)) == 2000
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE chunk SET data = ?", (zlib.compress(one, 9),))
+        connection.commit()
+    with pytest.raises(HistoryError, match="its rows are longer than any of ours"):
+        slices(path, name=None)
 
 
 def test_data_that_is_longer_than_any_of_ours_is_not_read(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,16 @@ from typing import Any
 from metertap.history.answers import KINDS, By, HistoryError, Kind, Slice, Subject, Version
 from metertap.history.database import QUARTER, TIERS, Steps, open_to_read, rows_between, told
 from metertap.history.store import Run
-from metertap.history.tally import Tally, decode
+from metertap.history.tally import Tally, decompress, tallies
 
 _FEWEST_PERIODS = 20
 """The fewest rows of an answer: its first period may begin that much too early."""
+_MOST_TIMES = 500
+"""The most bytes of decompressed rows for each byte of the file: ours have at most 400."""
+_MORE_BYTES = 64 * 2**20
+"""The bytes of decompressed rows that an answer may read in addition."""
+_OF_LINES = 10
+"""For how many bytes one of JSON counts, which takes that much longer."""
 
 
 class FileAnswers:
@@ -73,13 +79,20 @@ class FileAnswers:
             def period(row: tuple[int, int, bytes]) -> float:
                 return first if is_whole else row[0] // length * length
 
+            # Rows of a foreign file may stand for a thousand times as many bytes, and all of them
+            # for the same ones: reading them would take days.
+            left = self._size() * _MOST_TIMES + _MORE_BYTES
             found_rows = rows_between(self._connection, tier, first, until)
             for start, rows in groupby(found_rows, key=period):
                 found: dict[tuple[Run, int], Tally] = {}
                 for _, number, data in rows:
                     run = runs.get(number)
                     if run is not None:
-                        for series, tally in decode(data, subjects):
+                        whole = decompress(data)
+                        left -= len(whole) + (_OF_LINES - 1) * len(whole.partition(b"\n")[0])
+                        if left < 0:
+                            raise ValueError("its rows are longer than any of ours")
+                        for series, tally in tallies(whole, subjects):
                             known = found.setdefault((run, series), tally)
                             if known is not tally:
                                 known.merge(tally)
@@ -87,6 +100,13 @@ class FileAnswers:
                 for (run, series), tally in found.items():
                     of = (subjects[series], *run, start, end)
                     yield Slice(*of, *tally.parts())
+
+    def _size(self) -> int:
+        """Return the bytes of the file, and of its newest rows, which SQLite keeps beside it."""
+        size = self._path.stat().st_size
+        with suppress(FileNotFoundError):
+            size += Path(f"{self._path}-wal").stat().st_size
+        return size
 
     def _tier(self, since: float, until: float, step: float) -> int:
         """Return the longest tier that divides the periods, or one that reaches back to `since`.

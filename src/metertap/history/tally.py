@@ -102,12 +102,17 @@ def encode(tallies: Mapping[int, Tally]) -> bytes:
     return zlib.compress(b"\n".join((head, b"".join(sketches))), _LEVEL)
 
 
-def decode(data: bytes, wanted: Container[int] | None = None) -> Iterator[tuple[int, Tally]]:
-    """Yield the tallies that `encode` wrote, of the series that are `wanted`.
+def decode(data: bytes) -> Iterator[tuple[int, Tally]]:
+    """Yield the tallies that `encode` wrote. Raises ValueError or zlib.error for other bytes."""
+    return tallies(decompress(data))
 
-    Raises ValueError or zlib.error for other bytes.
+
+def tallies(whole: bytes, wanted: Container[int] | None = None) -> Iterator[tuple[int, Tally]]:
+    """Yield the tallies in decompressed bytes, of the series that are `wanted`.
+
+    Raises ValueError for bytes that `encode` did not write.
     """
-    head, _, sketches = _whole(data).partition(b"\n")
+    head, _, sketches = whole.partition(b"\n")
     numbers, lengths, *counts = _columns(head)
     ends = accumulate(lengths)
     for series, length, end, *one in zip(numbers, lengths, ends, *counts, strict=True):
@@ -117,8 +122,11 @@ def decode(data: bytes, wanted: Container[int] | None = None) -> Iterator[tuple[
             yield series, Tally(ended, errors, latency, hits, misses, extra)
 
 
-def _whole(data: bytes) -> bytes:
-    """Decompress a row up to a limit: in a foreign file a few bytes can stand for gigabytes."""
+def decompress(data: bytes) -> bytes:
+    """Decompress a row up to a limit: in a foreign file a few bytes can stand for gigabytes.
+
+    Raises ValueError or zlib.error for bytes that `encode` did not write.
+    """
     if type(data) is not bytes:
         raise ValueError("a row has no bytes")
     unpacking = zlib.decompressobj()
