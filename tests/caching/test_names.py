@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -136,6 +137,24 @@ def test_many_caches_in_a_dictionary_are_looked_for_in_few_searches(pauses: Paus
     )
     assert named == [f"{__name__}.Cache"] * 1000 + [f"{__name__}.Shop.prices"] * 10
     assert len(pauses.compared) <= 10
+
+
+def test_caches_that_a_list_holds_as_well_have_the_names_of_attributes() -> None:
+    kinds = [type(f"Shop{number}", (Shop,), {}) for number in range(100)]
+    shops = [kind(Cache()) for kind in kinds]
+    registry = [Cache(), *(shop.prices for shop in shops)]  # the first is in no attribute
+    assert found(*registry) == {
+        f"{__name__}.Cache",
+        *(f"{__name__}.{kind.__qualname__}.prices" for kind in kinds),
+    }
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="all objects have a dictionary")
+def test_objects_without_a_cache_get_no_dictionary() -> None:
+    shops = [Shop(Cache()) for _ in range(100)]
+    other = Shop(Cache())
+    assert found(*(shop.prices for shop in shops)) == {f"{__name__}.Shop.prices"}
+    assert not any(type(held) is dict for held in gc.get_referents(other))
 
 
 def test_caches_of_many_closures_are_named_in_few_searches(pauses: Pauses) -> None:

@@ -51,6 +51,14 @@ def test_after_a_usage_that_cannot_be_the_call_has_none(caplog: pytest.LogCaptur
     ]
 
 
+@pytest.mark.parametrize("usage", [{1: 2}, {"more": {None: 1}}])
+def test_a_usage_with_names_that_are_no_texts_is_read_at_once(usage: dict[Any, Any]) -> None:
+    call = begun()
+    model_calls.report_copy(call, lambda _found: FIVE, usage)
+    assert call.reported is None
+    assert call.usage == FIVE
+
+
 def test_a_usage_is_read_once_and_when_somebody_looks() -> None:
     read: list[dict[str, Any]] = []
 

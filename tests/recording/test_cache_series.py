@@ -271,6 +271,18 @@ def test_a_forked_child_counts_the_same_objects_from_zero() -> None:
     assert counted(child)[:3] == (2, 3, 4)
 
 
+def test_a_cache_may_be_found_while_others_are_read_in_a_forked_child() -> None:
+    series = CacheSeries("prompts", "test")
+    found = Reading(lambda: Statistics(5, 4))
+
+    def read() -> Statistics:
+        series.readings[found] = None
+        return Statistics(1, 1)
+
+    series.readings[Reading(read)] = None
+    assert found in series.forked().readings
+
+
 def test_what_two_objects_of_a_name_evicted_is_added() -> None:
     series = CacheSeries("prompts", "test", frozenset({EVICTIONS}))
     caches = [Cache(), Cache()]

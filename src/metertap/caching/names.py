@@ -12,7 +12,7 @@ import gc
 import sys
 import types
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -134,15 +134,24 @@ def _bindings(caches: Sequence[object]) -> dict[int, str]:
     return names
 
 
-def _in_instances(classes: Collection[type], wanted: dict[int, Any]) -> dict[int, str]:
-    """Return names of attributes of all instances of these classes, by one search."""
+def _in_instances(classes: Sequence[type], wanted: dict[int, Any]) -> dict[int, str]:
+    """Return names of attributes of all instances of these classes."""
     found: dict[int, str] = {}
-    kinds = {*map(id, classes)}  # not the classes: hashing them calls their metaclass
-    for owner in gc.get_referrers(*classes) if classes else ():
-        namespace = variables_of(owner) if id(type(owner)) in kinds else None
-        if namespace is not None:
-            _attributes(owner, namespace, wanted, found, {})
+    for group in _groups(classes):
+        kinds = {*map(id, group)}  # not the classes: hashing them calls their metaclass
+        for owner in gc.get_referrers(*group):
+            if id(type(owner)) in kinds and _may_hold(owner, wanted):
+                _attributes(owner, variables_of(owner) or {}, wanted, found, {})
     return found
+
+
+def _may_hold(owner: object, wanted: dict[int, Any]) -> bool:
+    """Return whether an object holds one of the wanted, or a dictionary that may hold it.
+
+    An object that is asked for its variables keeps a dictionary of them from then on, which would
+    take much memory where a class has a million objects, of which some have a cache.
+    """
+    return any(id(held) in wanted or type(held) is dict for held in gc.get_referents(owner))
 
 
 def _drop_alike(
@@ -152,16 +161,18 @@ def _drop_alike(
     left: dict[int, Any],
     looked_at: set[int],
 ) -> None:
-    """Remove from `left` what is in a dictionary or list with an object that has no name.
+    """Remove from `left` what is in a dictionary or list of which no object has a name.
 
-    A program may keep a cache for each of its users there, and none of them has a name.
+    A program may keep a cache for each of its users there. It may also list caches there that are
+    attributes of its objects, among others: these are looked for.
     """
-    nameless = {id(cache) for cache in group if id(cache) not in names}
+    named = {id(cache) for cache in group if id(cache) in names}
+    nameless = {id(cache) for cache in group} - named
     for holder in holders:
         kind = type(holder)
         if (kind is dict or kind is list) and id(holder) not in looked_at:
             held = [*map(id, [*holder.values()] if kind is dict else [*holder])]
-            if not nameless.isdisjoint(held):
+            if named.isdisjoint(held) and not nameless.isdisjoint(held):
                 looked_at.add(id(holder))
                 for identity in held:
                     left.pop(identity, None)

@@ -68,13 +68,14 @@ def copied(found: Any) -> dict[str, Any] | None:
     """Copy the counts of a usage: the program may change them later.
 
     None if `found` is no pydantic model or mapping, has more than two levels, too many fields in
-    all, or too long names. Of texts, nothing is copied but that they are texts.
+    all, or names that are too long or no texts. Of texts in it, nothing is copied but that they are
+    texts.
     """
     fields = fields_of(found)
     if type(fields) is not dict or len(fields) > _MOST_FIELDS:
         return None
     copy = fields.copy()
-    left, names = _MOST_FIELDS - len(copy), "".join(copy)
+    left, names = _MOST_FIELDS - len(copy), [*copy]
     for name, value in copy.items():
         kind = type(value)
         if kind is int:
@@ -87,13 +88,16 @@ def copied(found: Any) -> dict[str, Any] | None:
                 return None
             inner = inner.copy()
             left -= len(inner)
-            names += "".join(inner)
+            names += inner
             if not _NUMBERS.issuperset(map(type, inner.values())):
                 inner = {key: "" if type(part) is str else part for key, part in inner.items()}
                 if not _PLAIN.issuperset(map(type, inner.values())):
                     return None
             copy[name] = inner
-    return copy if len(names) <= _MOST_CHARACTERS else None
+    try:
+        return copy if len("".join(names)) <= _MOST_CHARACTERS else None
+    except TypeError:  # a name that is no text
+        return None
 
 
 def part(fields: Any, path: str) -> Any:

@@ -276,7 +276,7 @@ class CacheSeries:
         series = CacheSeries(self.name, self.system, self.supports)
         series.entries = self.entries
         series.readings = self.readings
-        for reading in series.readings:
+        for reading in list(series.readings):  # a finaliser may ask for figures
             reading.start_over()
         return series
 
