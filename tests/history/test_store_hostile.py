@@ -36,6 +36,7 @@ def test_a_file_of_another_program_is_left_alone(path: Path) -> None:
 
 def test_a_file_of_a_newer_metertap_is_left_alone(path: Path, store: Store) -> None:
     store.write(RUN, [(MIDNIGHT, interval(1))])
+    store.close()
     with closing(sqlite3.connect(path)) as newer:
         newer.execute("PRAGMA user_version = 99")
     for use in (lambda: Store(path, MEGABYTE), lambda: FileAnswers(path)):
@@ -63,6 +64,7 @@ def test_a_damaged_row_keeps_no_other_from_becoming_part_of_a_longer_one(
 
 def test_a_damaged_schema_is_told(path: Path, store: Store) -> None:
     store.write(RUN, [(MIDNIGHT, interval(1))])
+    store.close()
     with closing(sqlite3.connect(path)) as whole:
         whole.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     content = path.read_bytes().replace(b"tablerunrun", b"tabler\xd6nrun", 1)
@@ -251,8 +253,9 @@ def test_rows_that_stand_for_far_more_than_the_file_are_not_all_read(
     ours = Tally({"ok": 2})
     ours.sketch().add([2e-6, 1e5])
     tools = {Subject("tool", f"t{number}", "mcp"): ours for number in range(2000)}
-    for number in range(50):
+    for number in range(10):
         store.write(RUN, [(MIDNIGHT + 10 * number, tools)])
+    store.close()  # nothing is beside the file then
     assert len(slices(path, name=None)) == 2000
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("UPDATE chunk SET data = ?", (zlib.compress(one, 9),))
