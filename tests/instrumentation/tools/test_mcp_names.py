@@ -162,6 +162,15 @@ def test_names_that_were_answered_for_are_forgotten_by_a_reset() -> None:
     assert known.label("search") == "_OTHER"
 
 
+def test_names_of_any_length_are_not_kept() -> None:
+    known, listed, long = KnownNames(), ToolList(), "x" * 100_000
+    known.learn(long)
+    assert known.label(long) == "_OTHER"
+    listed.add(["search", long], None, None)
+    assert (listed.knows("search"), listed.knows("made_up")) == (True, False)
+    assert listed.knows(long) is None  # it may exist
+
+
 @pytest.mark.parametrize("stack", HIGH_LEVEL, ids=str)
 def test_a_tool_behind_a_dispatcher_does_not_vouch_for_its_names(stack: Stack, tap: Tap) -> None:
     async def search() -> str:

@@ -9,6 +9,8 @@ from metertap import catalogue, state
 _LIMIT = 1000
 _LISTED_LIMIT = 10_000
 """The most names of one server's list that are kept: it may list the tools of others."""
+_LONGEST = 1000
+"""The most characters of a name that is kept: a server on the other side makes names up."""
 
 
 class KnownNames:
@@ -26,7 +28,7 @@ class KnownNames:
 
     def learn(self, name: str) -> None:
         """Learn that `name` exists, since the other side answered for it."""
-        if name not in self._names and len(self._names) < _LIMIT:
+        if name not in self._names and len(self._names) < _LIMIT and len(name) <= _LONGEST:
             self._names.add(name)
 
     def label(self, name: str) -> str:
@@ -37,7 +39,8 @@ class KnownNames:
 class ToolList:
     """The tools that one server listed in `tools/list`, perhaps page by page.
 
-    If it has listed too many, the list does not tell which tools do not exist.
+    If it has listed too many, the list does not tell which tools do not exist. Nor does it tell
+    that of names that are too long to be kept.
     """
 
     def __init__(self) -> None:
@@ -49,7 +52,7 @@ class ToolList:
     def add(self, names: Iterable[str], cursor: str | None, next_cursor: str | None) -> None:
         """Add the page at `cursor`. The last page of an unbroken sequence completes the list."""
         for name in names:
-            if len(self._names) < _LISTED_LIMIT:
+            if len(self._names) < _LISTED_LIMIT and len(name) <= _LONGEST:
                 self._names.add(name)
         self.is_paged = self.is_paged or next_cursor is not None
         if cursor is None or cursor == self._next:
@@ -60,4 +63,5 @@ class ToolList:
         """Return whether there is such a tool; None while that is unknown."""
         if name in self._names:
             return True
-        return False if self._complete and len(self._names) < _LISTED_LIMIT else None
+        is_whole = self._complete and len(self._names) < _LISTED_LIMIT
+        return False if is_whole and len(name) <= _LONGEST else None
