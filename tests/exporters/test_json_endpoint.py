@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 import metertap
 from metertap import Tap
-from metertap_exporters.json.reader import schema
+from metertap_exporters.json.reader import JsonSnapshot, schema
 from support.checked import check
 from support.http import get
 from support.waiting import wait_for
@@ -48,6 +50,28 @@ def test_doctor_is_the_diagnosis() -> None:
         assert answer.status == 200
         assert report == tap.diagnosis()
         assert report["endpoints"] == [{"name": "json", "url": tap.json_url, "problem": None}]
+
+
+def test_those_who_ask_for_the_diagnosis_at_once_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[JsonSnapshot] = []
+    go_on = Event()
+    with metertap.instrument(json_port=0) as tap, ThreadPoolExecutor(20) as pool:
+        metertap.record_tool_call("search", True, 1.0)
+        url = url_of(tap) + "/doctor"
+        diagnosis = JsonSnapshot._diagnosis
+
+        def slow(view: JsonSnapshot) -> dict[str, Any]:
+            made.append(view)
+            go_on.wait(60)
+            return diagnosis(view)
+
+        monkeypatch.setattr(JsonSnapshot, "_diagnosis", slow)
+        asked = [pool.submit(get, url) for _ in range(20)]
+        wait_for(lambda: made)
+        wait_for(lambda: 20 in [sum(route._waiting.values()) for route in made[0]._shared])
+        go_on.set()
+        assert {answer.result().status for answer in asked} == {200}
+    assert len(made) == 2  # the others came when the first was being made
 
 
 def test_the_schema_is_published_and_is_one() -> None:

@@ -76,7 +76,10 @@ class JsonSnapshot:
             "/metrics": self._metrics,
             "/healthz": lambda _environ: json_response(200, {"status": "ok"}),
             "/schema.json": lambda _environ: json_response(200, schema()),
-            "/doctor": lambda _environ: json_response(200, self._diagnosis()),
+            # Shared, since it takes long: many at once would hold up the program's own threads.
+            "/doctor": SharedRoute(
+                lambda _environ: json_response(200, self._diagnosis()), lambda _environ: None
+            ),
         }
         self._shared = [route for route in routes.values() if isinstance(route, SharedRoute)]
         self.app = App(routes, parts=shown.keys() - {"/"})
