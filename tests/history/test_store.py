@@ -126,6 +126,16 @@ def test_a_clock_that_is_far_ahead_costs_no_count(path: Path, store: Store) -> N
     assert [each.outcomes["ok"] for each in slices(path)] == [5]
 
 
+def test_a_file_that_is_removed_while_it_is_read_is_read_to_its_end(
+    path: Path, store: Store
+) -> None:
+    store.write(RUN, [(MIDNIGHT, interval(1))])
+    with closing(FileAnswers(path)) as answers:
+        path.unlink()
+        found = list(answers.slices(since=MIDNIGHT, until=MIDNIGHT + 10, step=10))
+    assert found
+
+
 def test_one_period_for_the_whole(path: Path, store: Store) -> None:
     store.write(RUN, [(MIDNIGHT + hour * 3600, interval(1)) for hour in range(48)])
     (whole,) = slices(path, step=1e9)

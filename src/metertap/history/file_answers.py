@@ -103,9 +103,10 @@ class FileAnswers:
 
     def _size(self) -> int:
         """Return the bytes of the file, and of its newest rows, which SQLite keeps beside it."""
-        size = self._path.stat().st_size
-        with suppress(FileNotFoundError):
-            size += Path(f"{self._path}-wal").stat().st_size
+        size = 0
+        for path in (self._path, Path(f"{self._path}-wal")):
+            with suppress(FileNotFoundError):  # it may be removed while it is read
+                size += path.stat().st_size
         return size
 
     def _tier(self, since: float, until: float, step: float) -> int:
