@@ -315,7 +315,9 @@ def test_a_token_for_localhost_goes_to_nobody_at_the_other_address(
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="there is no ::1")
-def test_a_token_for_localhost_goes_to_nobody_else_where_nobody_listens() -> None:
+def test_a_token_for_localhost_goes_to_nobody_else_where_nobody_listens(
+    token_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     try:
         stranger = socket.create_server(("::1", 0), family=socket.AF_INET6)
     except OSError:
@@ -328,5 +330,7 @@ def test_a_token_for_localhost_goes_to_nobody_else_where_nobody_listens() -> Non
         assert refused.value.is_refused
         post = Post(parse(f"http://user:{TOKEN}@{url.removeprefix('http://')}"), "/", b"{}")
         assert post.run() == "Connection refused"
+        command = ("weight", "--timeout", "5", "--url", f"{url}/mcp")
+        assert outcome(*command, "--token-file", str(token_file), capsys=capsys)[0] == 2
         with pytest.raises(TimeoutError):
             stranger.accept()

@@ -102,7 +102,8 @@ def _ask_port(
     port = url.port or (443 if url.scheme == "https" else 80)
     connection = http.client.HTTPConnection(url.hostname, port)
     tls = credentials.tls() if url.scheme == "https" else None
-    with _connected_here_first(url.hostname, port, is_secret="Authorization" in headers) as plain:
+    is_secret = "Authorization" in headers
+    with connected(url.hostname, port, SECONDS, is_secret=is_secret) as plain:
         if tls is None:
             return _ask(plain, connection, path or url.path, headers)
         with tls.wrap_socket(
@@ -111,21 +112,21 @@ def _ask_port(
             return _ask(encrypted, connection, path or url.path, headers, credentials.check)
 
 
-def _connected_here_first(host: str, port: int, *, is_secret: bool) -> socket.socket:
-    """Connect; at `localhost` first to 127.0.0.1, where endpoints listen.
+def connected(host: str, port: int, seconds: float, *, is_secret: bool) -> socket.socket:
+    """Connect in so many seconds; at `localhost` first to 127.0.0.1, where endpoints listen.
 
-    Another program may listen at ::1, so a request with a secret does not go there.
+    Another program may listen at ::1, so what `is_secret` does not go there. Raises OSError.
     """
     if host == "localhost":
         try:
-            return connected("127.0.0.1", port, SECONDS)
+            return _connected("127.0.0.1", port, seconds)
         except ConnectionRefusedError:
             if is_secret:
                 raise
-    return connected(host, port, SECONDS)
+    return _connected(host, port, seconds)
 
 
-def connected(host: str, port: int, seconds: float) -> socket.socket:
+def _connected(host: str, port: int, seconds: float) -> socket.socket:
     """Connect to one of a host's addresses in so many seconds in all; then a timeout of as many.
 
     `socket.create_connection` waits as long for each address, and a host may have thousands. Raises

@@ -56,7 +56,8 @@ class Http:
     def _post(self, method: str, body: bytes | None, message: dict[str, Any]) -> list[str]:
         try:
             host, port, is_encrypted = self._address()
-            with connected(host, port, self._deadline.left()) as plain:
+            is_secret = self._credentials.authorization() is not None
+            with connected(host, port, self._deadline.left(), is_secret=is_secret) as plain:
                 if not is_encrypted:
                     return self._ask(plain, method, body, message)
                 with self._credentials.tls().wrap_socket(
