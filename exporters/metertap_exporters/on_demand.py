@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
@@ -44,12 +44,10 @@ class OnDemandReader(MetricReader):
             around, self._latest = self._latest, None
             try:
                 if sdk.is_attached(self):
-                    token = variable.set(value)
-                    try:
-                        with sdk.outlasting_callbacks():
-                            self.collect()
-                    finally:
-                        variable.reset(token)
+                    context = copy_context()  # in its own one, an interrupt would leave it set
+                    context.run(variable.set, value)
+                    with sdk.outlasting_callbacks():
+                        context.run(self.collect)
                 return self._latest
             finally:
                 self._latest = around

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import metertap
 from metertap import catalogue, state
 from metertap.otel.instruments import silent
 from metertap.pacing import pause
+from metertap_exporters import on_demand
 from metertap_exporters.http.endpoint import _Listening
 from metertap_exporters.json.reader import JsonMetricReader, JsonReader, JsonSnapshot, schema
 from metertap_exporters.prometheus import (
@@ -23,6 +25,7 @@ from metertap_exporters.prometheus import (
 )
 from servers.otlp_receiver import receiver
 from support.http import get
+from support.interrupting import everywhere
 from support.metric_data import points
 from support.waiting import wait_for
 
@@ -50,6 +53,24 @@ def test_a_reader_without_a_provider_has_nothing(caplog: pytest.LogCaptureFixtur
     assert PrometheusExporter().text().startswith(b"# HELP metertap_tool_latency_seconds")
     assert PrometheusExporter().text(is_openmetrics=True).endswith(b"# EOF\n")
     assert caplog.records == []  # the SDK warns whoever collects so
+
+
+def test_an_interrupted_collection_silences_no_later_one(provider: MeterProvider) -> None:
+    reader = JsonMetricReader(state.settings())
+    provider.add_metric_reader(reader)
+
+    def prepare() -> tuple[Callable[[], object], Callable[[int], None]]:
+        context = copy_context()
+
+        def check(number: int) -> None:
+            assert not context.run(silent.get), number
+
+        return lambda: context.run(reader.foreign), check
+
+    def is_here(file: str) -> bool:
+        return file == on_demand.__file__
+
+    assert everywhere(prepare, is_here) > 3
 
 
 def test_what_one_collection_found_is_not_shown_by_the_next(provider: MeterProvider) -> None:
