@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import NewConnectionError
 
 from metertap import locks, threads
 from metertap.descriptors import identity, leave
@@ -24,6 +25,8 @@ class Adapter(HTTPAdapter):
     """Connections that are made and used one after the other; the newest is known."""
 
     newest: _Connection | None = None
+    is_secret = False
+    """Whether the request in progress has headers that the operator sets, as a token is."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
@@ -81,8 +84,22 @@ class _Connection(HTTPConnection):
     """The identity of its socket; None until it is connected."""
 
     def connect(self) -> None:
+        """Connect; at `localhost` first to 127.0.0.1, since another user may listen at ::1.
+
+        What is secret never goes to ::1, unless over TLS, where a certificate is shown first.
+        """
         self.adapter.newest, self._identity = self, None
-        super().connect()
+        if self.host == "localhost" and not isinstance(self, HTTPSConnection):
+            try:
+                self.host = "127.0.0.1"  # what is sent has the name, which is there again by then
+                super().connect()
+            except NewConnectionError:
+                if self.adapter.is_secret:
+                    raise
+            finally:
+                self.host = "localhost"
+        if self.sock is None:
+            super().connect()
         if self.sock is not None:
             self._identity = identity(self.sock.fileno())
 

@@ -27,6 +27,13 @@ _MOST_BYTES = 64 * 1024
 _LONGEST_SECONDS = 15.0
 """The longest, in seconds, for an exchange for which the exporter sets no timeout."""
 
+_USUAL_HEADERS = frozenset(
+    {
+        *("accept", "accept-encoding", "connection", "user-agent"),
+        *("content-encoding", "content-length", "content-type"),
+    }
+)
+"""The headers of a request for which the operator has set none."""
 _PROTOBUF = "application/x-protobuf"
 _GZIP = 16 + zlib.MAX_WBITS
 
@@ -68,6 +75,7 @@ class Session(requests.Session):
         options |= {"stream": True, "allow_redirects": False}
         timeout = options.get("timeout")
         seconds = timeout if isinstance(timeout, int | float) else _LONGEST_SECONDS
+        self._adapter.is_secret = not _USUAL_HEADERS.issuperset(map(str.lower, request.headers))
         with self._adapter.limited(seconds):
             response = super().send(request, **options)
             with suppress(Exception):  # the status was read, which decides about the request
