@@ -210,6 +210,14 @@ def test_endpoints_that_are_there_show_the_same() -> None:
         assert b'gen_ai_tool_name="search"' in called("/prometheus", app)[2]
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/prometheus", "/history.json"])
+def test_a_query_that_takes_long_to_read_is_refused(path: str) -> None:
+    # The program's own server may read requests of any length.
+    with metertap.instrument(json_endpoint=False):
+        status, _, body = called(path, QUERY_STRING="name[]=a&" * 10_000)
+    assert (status, b"a query has at most 8192 characters" in body) == (414, True)
+
+
 def test_it_follows_the_program_to_the_provider_that_it_sets() -> None:
     with metertap.instrument(json_endpoint=False):
         app = metertap.wsgi_app()

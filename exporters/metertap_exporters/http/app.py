@@ -31,6 +31,10 @@ SECURITY_HEADERS = {
 """Headers of every answer: other origins may not show or load it, and it may load nothing."""
 
 
+_LONGEST_QUERY = 8 * 1024
+"""The most characters of a query, also where another server has read the request."""
+
+
 class Response:
     """One answer; `reason` replaces the standard phrase of the status line."""
 
@@ -93,6 +97,8 @@ class App:
             return json_error(404, f"nothing is here; there is {self._named}")
         if environ.get("REQUEST_METHOD") not in {"GET", "HEAD"}:
             return json_error(405, "only GET and HEAD are answered", Allow="GET, HEAD")
+        if len(environ.get("QUERY_STRING", "")) > _LONGEST_QUERY:
+            return json_error(414, f"a query has at most {_LONGEST_QUERY} characters")
         return route(environ)
 
 
