@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from metertap import faults
+from metertap.caching.layers import setting
 from metertap.costs.model_calls import outer
 from metertap.costs.usage import Usage, attempt, tokens
 from metertap.patching.subclasses import SubclassesPatchSet
@@ -53,29 +54,23 @@ class _Opened:
         self._stream: Any = None
 
     async def __aenter__(self) -> Any:
-        token = outer.set(self._begun[0])
         try:
-            self._stream = await self._block.__aenter__()
+            with setting(outer, self._begun[0]):
+                self._stream = await self._block.__aenter__()
         except BaseException as error:
             hide_frame(error)
             raise
-        finally:
-            outer.reset(token)
         return self._stream
 
     async def __aexit__(self, *error: Any) -> Any:
-        token = outer.set(self._begun[0])
         try:
-            return await self._block.__aexit__(*error)
+            with setting(outer, self._begun[0]):
+                return await self._block.__aexit__(*error)
         except BaseException as error:
             hide_frame(error)
             raise
         finally:
             self._begun[0].is_over = True
-            try:
-                outer.reset(token)
-            except ValueError:  # it is closed in another context
-                pass
             with faults.guarded("model report"):
                 _reports.ended(self._begun, self._stream)
 

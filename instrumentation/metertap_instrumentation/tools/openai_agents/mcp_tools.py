@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from metertap import faults, outcomes
+from metertap.caching.layers import setting
 from metertap.outcomes import Ending
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.subclasses import SubclassesPatchSet
@@ -38,27 +39,23 @@ async def invoke(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     is_tools = True
     with faults.guarded("tool openai-agents"):
         is_tools = not is_of_a_function()
-    token = _awaited.set(is_tools)
     try:
-        return await wrapped(*args, **kwargs)
+        with setting(_awaited, is_tools):
+            return await wrapped(*args, **kwargs)
     except BaseException as error:
         hide_frame(error)
         raise
-    finally:
-        _awaited.reset(token)
 
 
 async def call_tool(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
     """Look at the result of `server.call_tool(tool_name, arguments)` if a tool awaits it."""
     is_ours = _awaited.get()
-    token = _awaited.set(False)
     try:
-        result = await wrapped(*args, **kwargs)
+        with setting(_awaited, False):
+            result = await wrapped(*args, **kwargs)
     except BaseException as error:
         hide_frame(error)
         raise
-    finally:
-        _awaited.reset(token)
     if is_ours:
         with faults.guarded("tool openai-agents"):
             if is_error(result):
