@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metertap.costs.arithmetic import exact
 from metertap.costs.price_table import PriceTable
 from metertap.costs.usage import Usage
+from metertap.recording.arithmetic import exact
 
 genai_prices = pytest.importorskip("genai_prices")
 NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)

@@ -15,8 +15,10 @@ import pytest
 
 import metertap
 from metertap import state
+from metertap.alerts import counters
 from metertap.costs import ledger, model_calls
 from metertap.costs.usage import Usage
+from metertap.workers import merging
 from support.checked import check
 from support.waiting import wait_for
 from support.warned import warnings_of
@@ -100,6 +102,29 @@ def test_the_programs_own_precision_changes_nothing() -> None:
         record()
         assert costs()["spent"] == 0.0040625
     assert exact_cost() == Decimal("0.0040625")
+
+
+def test_the_programs_own_precision_changes_no_view() -> None:
+    @metertap.tool
+    def search() -> None:
+        record()
+
+    search()
+    metertap.reset_metrics()
+    search()
+    views = (
+        lambda: state.recorder().spent(),
+        lambda: state.recorder().spent_on_fees(),
+        lambda: costs()["spent"],  # since the reset
+        lambda: merging.usage(state.recorder().usage_figures() * 2),
+        lambda: counters.read(state.recorder()).spent,
+    )
+    expected = [view() for view in views]
+    with decimal.localcontext() as context:
+        context.prec = 2
+        context.traps[decimal.Inexact] = context.traps[decimal.FloatOperation] = True
+        assert [view() for view in views] == expected
+    assert expected[0] == 2 * (Decimal("0.0040625") + Decimal("0.005"))
 
 
 def test_usage_belongs_to_the_tool_that_runs() -> None:

@@ -173,7 +173,6 @@ GROUPS = (
         (
             *_all(
                 "src/metertap/costs/{}.py",
-                "arithmetic",
                 "budget",
                 "by_hand",
                 "call",
@@ -192,6 +191,7 @@ GROUPS = (
                 "usage",
                 "what_if",
             ),
+            "src/metertap/recording/arithmetic.py",
             "src/metertap/recording/usage_series.py",
         ),
         (

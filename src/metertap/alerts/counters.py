@@ -60,7 +60,7 @@ def read(recorder: Recorder) -> Counters:
         overflown += cache.name == catalogue.OTHER and cache.hits + cache.misses > 0
     overflown += len(recorder.overflown())
     fault_counts = {place: (count,) for place, count in faults.fault_counts().items()}
-    spent = int(1_000_000 * recorder.spent())
+    spent = round(1_000_000 * float(recorder.spent()))
     return Counters(tools, caches, fault_counts, overflown, spent, recorder.newest_latencies)
 
 

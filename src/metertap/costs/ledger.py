@@ -14,11 +14,11 @@ from typing import Any
 
 from metertap import faults, locks, state, threads
 from metertap.costs import points, prices
-from metertap.costs.arithmetic import exact
 from metertap.costs.call import Call
 from metertap.measuring.calls import NOTE, SERIES, Frame
 from metertap.outcomes import FAILED
 from metertap.recording import Recorder
+from metertap.recording.arithmetic import exact
 from metertap.recording.usage_series import UsageKey
 
 _MOST = 256

@@ -12,10 +12,10 @@ from typing import Any
 
 from metertap import state
 from metertap.costs import budget, prices, recommendations
-from metertap.costs.arithmetic import exact
 from metertap.costs.savings import ASSUMES, Saving, savings
 from metertap.costs.tool_cost import ToolCost, by_tool
 from metertap.recording import Figures
+from metertap.recording.arithmetic import exact
 from metertap.recording.usage_series import UsageSeries
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 
+from metertap.recording.arithmetic import exact
+
 UsageKey = tuple[str, str, str]
 """The tool's name (`NO_TOOL` outside of tools), the provider, and the model."""
 
@@ -75,21 +77,23 @@ class UsageSeries:
 
     def plus(self, others: Sequence[UsageSeries]) -> UsageSeries:
         """Return the sum of this and other series of the same key."""
-        return replace(
-            self,
-            **{
-                name: sum((getattr(other, name) for other in others), getattr(self, name))
-                for name in _NUMBERS
-            },
-        )
+        with exact():
+            return replace(
+                self,
+                **{
+                    name: sum((getattr(other, name) for other in others), getattr(self, name))
+                    for name in _NUMBERS
+                },
+            )
 
     def since(self, past: UsageSeries | None) -> UsageSeries:
         """Return the counts since `past`."""
         if past is None:
             return self
-        return replace(
-            self, **{name: getattr(self, name) - getattr(past, name) for name in _NUMBERS}
-        )
+        with exact():
+            return replace(
+                self, **{name: getattr(self, name) - getattr(past, name) for name in _NUMBERS}
+            )
 
 
 _NUMBERS = [item.name for item in fields(UsageSeries)][3:]

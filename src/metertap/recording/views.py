@@ -257,15 +257,27 @@ class Views(Activity, Delivery):
 
     def spent(self) -> Decimal | int:
         """Return what tools spent on models and fees, in USD, as far as prices are known."""
-        models = sum(series.spent for series in self.usage_figures())
-        return sum(self.spent_on_fees().values(), models)
+        used, fees = self.usage_figures(), self.spent_on_fees()
+        if not used and not fees:
+            return 0
+        from metertap.recording.arithmetic import exact  # imports `decimal`, which takes time
+
+        with exact():
+            return sum(fees.values(), sum(series.spent for series in used))
 
     def spent_on_fees(self, of: Collection[str] = outcomes.RAN) -> dict[str, Decimal]:
         """Return the fees for calls of these outcomes, by tool, since the start."""
+        if not self.fees:
+            return {}
+        from metertap.recording.arithmetic import exact
+
         ran: Counter[str] = Counter()
-        for (name, _), counts, _ in self.tool_counts() if self.fees else ():
+        for (name, _), counts, _ in self.tool_counts():
             ran[name] += sum(counts[outcome] for outcome in of)
-        return {name: self.fees[name] * calls for name, calls in ran.items() if name in self.fees}
+        with exact():
+            return {
+                name: self.fees[name] * calls for name, calls in ran.items() if name in self.fees
+            }
 
     def _tools_with(self, of: Callable[[ToolSeries], ToolFigures]) -> tuple[ToolFigures, ...]:
         series = list(self._tools.values())
