@@ -173,6 +173,18 @@ def test_names_that_are_gone_take_no_memory() -> None:
     assert [list(names) for names in earlier.values()] == [["tool_2"]]
 
 
+def test_processes_that_are_gone_take_no_memory_for_ever() -> None:
+    gone = [("http://127.0.0.1:1", pid) for pid in range(1000)]
+    earlier: answers.Earlier = {key: {"search": (1, 0)} for key in gone}
+    with metertap.instrument(service_name="shop") as tap:
+        metertap.record_tool_call("quick", True, 5.0)
+        wait_for(lambda: tap.json_url)
+        wait_for(running)
+        answers.changes("", earlier)
+    assert [*earlier][:-1] == gone[-99:]
+    assert [*earlier.values()][-1] == {"quick": (1, 0)}
+
+
 def test_processes_that_are_not_asked_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with metertap.instrument(service_name="shop") as tap:
         metertap.record_tool_call("quick", True, 5.0)

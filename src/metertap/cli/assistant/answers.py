@@ -22,6 +22,8 @@ MOST = 50
 """The most tools or caches of one process in an answer."""
 _MOST_CHARACTERS = 20_000
 _MOST_PROCESSES = 20
+_MOST_KNOWN = 100
+"""The most processes whose counts are kept for the next question, the newest ones: others end."""
 _NAME_CHARACTERS = 200
 """The most characters of a name that are shown: as many as a metered program keeps."""
 _NOBODY = "No measured process of this user runs, or none has seen a tool or a cache yet."
@@ -76,7 +78,7 @@ def changes(process: str, earlier: Earlier) -> str:
             name: (tool["total_calls"], tool["failed_calls"])
             for name, tool in document["tool_metrics"].items()
         }
-        known = earlier.get((one.url, one.pid), {})
+        known = earlier.pop((one.url, one.pid), {})
         earlier[one.url, one.pid] = counts  # nothing stays of names that are gone
         for name, now in counts.items():
             before = known.get(name, (0, 0))
@@ -85,6 +87,8 @@ def changes(process: str, earlier: Earlier) -> str:
             calls, failed = now[0] - before[0], now[1] - before[1]
             if calls:
                 lines.append(f"{_title(one)}: {_cut(name)}: {calls} calls, {failed} failed")
+    for key in list(earlier)[:-_MOST_KNOWN]:
+        earlier.pop(key, None)
     return _bounded([*lines, *problems] or ["nothing was called"])
 
 
