@@ -6,7 +6,6 @@ The exporters are OpenTelemetry's own, inside a `metertap_exporters.otlp_deliver
 from __future__ import annotations
 
 import math
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +18,7 @@ from metertap import faults, locks, state, threads
 from metertap.otel import sdk
 from metertap.settings.settings import Settings
 from metertap.signal_mask import signals_kept_away
+from metertap.unmocked import unmocked
 from metertap_exporters import grpc_core
 from metertap_exporters.otlp_delivery import Delivery, quiet
 
@@ -102,13 +102,13 @@ class OtlpReader(PeriodicExportingMetricReader):
         state.recorder().forget_activity_callback(self._changed.set)
 
     def _run(self) -> None:
-        due = time.monotonic() + self._interval
+        due = unmocked.monotonic() + self._interval
         while not self._closed:
-            if self._changed.wait(max(0.0, due - time.monotonic())):
+            if self._changed.wait(max(0.0, due - unmocked.monotonic())):
                 self._changed.clear()
-                due = min(due, time.monotonic() + FIRST_SECONDS)
+                due = min(due, unmocked.monotonic() + FIRST_SECONDS)
                 continue
-            due = max(due + self._interval, time.monotonic())
+            due = max(due + self._interval, unmocked.monotonic())
             self._export_now()
         self._export_now()
         self._shut_down()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from opentelemetry.sdk.metrics.view import Aggregation, ExponentialBucketHistogr
 
 from metertap import faults, locks
 from metertap.text import printable
+from metertap.unmocked import unmocked
 from metertap_exporters.otlp_encoding import encodable  # now, since no thread of ours may import
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Delivery(MetricExporter):
         with self._exporting:
             if self._discards:
                 return MetricExportResult.SUCCESS
-            self._since, self._refused, self._is_encoded = time.monotonic(), None, False
+            self._since, self._refused, self._is_encoded = unmocked.monotonic(), None, False
             with quiet():
                 result = self._handed_on(metrics_data, timeout_millis, kwargs)
                 if result is not MetricExportResult.SUCCESS and not self._is_encoded:
@@ -135,7 +135,7 @@ class Delivery(MetricExporter):
     def problem(self) -> str | None:
         """The problem of the newest export, if there is one."""
         since = self._since
-        if since is not None and (seconds := time.monotonic() - since) > _LATE_SECONDS:
+        if since is not None and (seconds := unmocked.monotonic() - since) > _LATE_SECONDS:
             return f"an export by {self.protocol} has taken {seconds:.0f} s so far"
         if self._failing:
             return f"the newest export by {self.protocol} was not delivered"

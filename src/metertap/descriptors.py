@@ -7,8 +7,9 @@ it.
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
+
+from metertap.unmocked import os
 
 
 class Witness:

@@ -8,8 +8,9 @@ what is quick to import.
 
 from __future__ import annotations
 
-import os
 import stat
+
+from metertap.unmocked import os, unmocked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,4 +32,4 @@ def opened(path: str | os.PathLike[str], flags: int = 0) -> BinaryIO:
             os.close(handle)
     if not is_regular:
         raise NotRegular("it is no regular file")
-    return open(handle, "rb")
+    return unmocked.open(handle, "rb")

@@ -15,7 +15,7 @@ import pytest
 
 import metertap
 from metertap import outcomes, state
-from metertap_exporters.json import system
+from metertap.unmocked import unmocked
 from metertap_exporters.json.reader import schema
 from support.checked import check
 
@@ -256,9 +256,8 @@ def test_where_the_system_does_not_say_there_are_no_resident_bytes(
     file = tmp_path / "statm"
     if statm is not None:
         file.write_text(statm)
-    monkeypatch.setattr(
-        system, "open", lambda _path, mode: file.open(mode), raising=False
-    )  # as on systems that have another /proc, or none
+    # As on systems that have another /proc, or none.
+    monkeypatch.setattr(unmocked, "open", lambda _path, mode: file.open(mode))
     assert checked()["system_metrics"]["process"]["resident_bytes"] is None
 
 

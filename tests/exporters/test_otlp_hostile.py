@@ -14,6 +14,7 @@ import pytest
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 
 from metertap.settings.settings import Settings
+from metertap.unmocked import unmocked
 from metertap_exporters.otlp import otlp_reader
 from metertap_exporters.otlp_delivery import Delivery
 from support.warned import warnings_of
@@ -189,7 +190,7 @@ def test_an_export_that_never_ends_is_a_problem(monkeypatch: pytest.MonkeyPatch)
     assert delivery.problem is None
     now = time.monotonic()
     with monkeypatch.context() as later:
-        later.setattr(time, "monotonic", lambda: now + 61)
+        later.setattr(unmocked, "monotonic", lambda: now + 61)
         assert str(delivery.problem).startswith("an export by http/protobuf has taken 6")
     exporter.released.set()
     thread.join(60)

@@ -35,6 +35,7 @@ GROUND = {
     "signal_mask",
     "text",
     "threads",
+    "unmocked",
     "unavailable",
     "variables",
 }

@@ -11,6 +11,7 @@ import pytest
 from metertap import catalogue, outcomes
 from metertap.recording import Recorder, ToolFigures, ToolSeries
 from metertap.recording.views import Views
+from metertap.unmocked import unmocked
 from support.kept_instruments import KeptInstruments
 from support.used_recorder import used
 
@@ -218,11 +219,11 @@ def test_figures_begin_again_and_the_lifetime_goes_on(monkeypatch: pytest.Monkey
         assert view.start_time == born
         assert view.total_requests == 5
     monkeypatch.setattr(time, "time", lambda: born + 1000)
-    monkeypatch.setattr(time, "monotonic", lambda of=time.monotonic: of() + 1000)
+    monkeypatch.setattr(unmocked, "monotonic", lambda of=time.monotonic: of() + 1000)
     assert recorder.figures().uptime_seconds == pytest.approx(1000, abs=60)
     recorder.start_over()
     monkeypatch.undo()
-    monkeypatch.setattr(time, "monotonic", lambda of=time.monotonic: of() + 3000)
+    monkeypatch.setattr(unmocked, "monotonic", lambda of=time.monotonic: of() + 3000)
     figures, lifetime = recorder.figures(), recorder.lifetime()
     assert (figures.start_time, lifetime.start_time) == (born + 1000, born)
     assert figures.uptime_seconds == pytest.approx(2000, abs=60)

@@ -23,6 +23,7 @@ from metertap.alerts.definitions import Key
 from metertap.alerts.evaluator import FIRING, RESOLVED, Alert
 from metertap.http_answers import Answer
 from metertap.settings.address import Address
+from metertap.unmocked import unmocked
 from metertap_exporters.alert_receivers import payloads
 from metertap_exporters.alert_receivers.payloads import Sender
 
@@ -100,7 +101,7 @@ class Receiver:
                 self._have_a_thread()
                 self._changed.notify_all()
             late = self._post
-        if late is not None and time.monotonic() - late[1] > LONGEST_SECONDS:
+        if late is not None and unmocked.monotonic() - late[1] > LONGEST_SECONDS:
             late[0].cut()
 
     def flush(self, seconds: float) -> None:
@@ -108,10 +109,10 @@ class Receiver:
 
         Does not wait for a receiver that cannot be reached.
         """
-        until = time.monotonic() + seconds
+        until = unmocked.monotonic() + seconds
         with self._changed:
             while self._thread is not None and self._news() and self.problem is None:
-                left = until - time.monotonic()
+                left = until - unmocked.monotonic()
                 if left <= 0 or not self._changed.wait(left):
                     break
 
@@ -146,7 +147,7 @@ class Receiver:
 
     def _delay(self) -> float | None:
         """Return the seconds until the next post; None if there is nothing to post."""
-        now = time.monotonic()
+        now = unmocked.monotonic()
         if self._news():
             return max(0.0, self._retry_at - now)
         if self.kind.repeat_seconds is None or not self._firing or self._told_at is None:
@@ -208,7 +209,7 @@ class Receiver:
         with self._changed:
             if self._closed:
                 return None
-            self._post = (post, time.monotonic())
+            self._post = (post, unmocked.monotonic())
         return post.run()
 
     def _sent(self, firing: list[Alert], resolved: list[Alert], problem: str | None) -> None:
@@ -218,7 +219,7 @@ class Receiver:
         if problem is not None:
             delay = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2**self._failures)
             self._failures = min(self._failures + 1, 10)
-            self._retry_at = time.monotonic() + delay * self._random.uniform(0.5, 1.0)
+            self._retry_at = unmocked.monotonic() + delay * self._random.uniform(0.5, 1.0)
             if was is None:
                 faults.warn(
                     "alerts: the %s at %s cannot be told (%s); tried again, told once until it can",
@@ -230,7 +231,7 @@ class Receiver:
         if was is not None:
             faults.warn("alerts: the %s at %s answers again", self.kind.name, self.address)
         self._failures = 0
-        self._told_at, self.last_delivery = time.monotonic(), time.time()
+        self._told_at, self.last_delivery = unmocked.monotonic(), time.time()
         for alert in resolved:
             self._known.pop(alert.key, None)
             self._resolved.pop(alert.key, None)

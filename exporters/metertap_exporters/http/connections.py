@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import select
 import socket
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from metertap import locks
 from metertap.native import original
+from metertap.unmocked import unmocked
 
 LIMIT = 64
 """The most open connections."""
@@ -38,7 +38,7 @@ class Connection:
 
     def __init__(self, opened: socket.socket) -> None:
         self.socket = opened
-        self.since = time.monotonic()
+        self.since = unmocked.monotonic()
         self.waiting_since: float | None = self.since
         """Since when the server waits to send or read; None while an answer is made."""
         self.body: bytes | None = None
@@ -95,9 +95,9 @@ class Connections:
         known = self._open.get(connection)  # no lock: no other thread writes these
         if known is not None:
             if known.body is None:
-                known.since = time.monotonic()  # the answer's own time does not count
+                known.since = unmocked.monotonic()  # the answer's own time does not count
             known.body = body
-            known.waiting_since = None if body is None else time.monotonic()
+            known.waiting_since = None if body is None else unmocked.monotonic()
 
     def closed(self, connection: socket.socket) -> None:
         """Forget a connection that has ended."""
@@ -107,7 +107,7 @@ class Connections:
 
     def end_late(self) -> None:
         """End connections whose clients have taken too long."""
-        oldest = time.monotonic() - SECONDS
+        oldest = unmocked.monotonic() - SECONDS
         with self._changed:
             _end(
                 known
@@ -133,9 +133,9 @@ class Connections:
 
     def _wait(self, is_free: Callable[[], bool], seconds: float) -> bool:
         """Wait until `is_free()`, ending some slow connections after others meanwhile."""
-        deadline = time.monotonic() + seconds
+        deadline = unmocked.monotonic() + seconds
         while not is_free():
-            if self._is_closed or time.monotonic() > deadline:
+            if self._is_closed or unmocked.monotonic() > deadline:
                 return False
             _end(self._slow()[:_GIVE_WAY])
             self._changed.wait(_LOOK_SECONDS)
@@ -143,7 +143,7 @@ class Connections:
 
     def _slow(self) -> list[Connection]:
         """Return the connections that the server has waited for too long, the longest first."""
-        latest = time.monotonic() - PATIENCE_SECONDS
+        latest = unmocked.monotonic() - PATIENCE_SECONDS
         waited_for = [
             (known.waiting_since, position, known)
             for position, known in enumerate(self._open.values())

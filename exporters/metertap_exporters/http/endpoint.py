@@ -13,6 +13,7 @@ from pathlib import Path
 from metertap import faults, locks, threads
 from metertap.settings.settings import Settings
 from metertap.settings.table import AUTO, TABLE
+from metertap.unmocked import unmocked
 from metertap_exporters.http import unix_socket
 from metertap_exporters.http.access import OPEN, Access
 from metertap_exporters.http.app import WsgiApp
@@ -283,12 +284,12 @@ class Endpoint:
     def _server_at(
         self, port: int, tls: ServerTls | None, seconds: float, listening: _Listening
     ) -> Server:
-        until = time.monotonic() + seconds
+        until = unmocked.monotonic() + seconds
         while True:
             try:
                 return Server((self.host.strip("[]"), port), tls)
             except OSError as error:
-                is_late = time.monotonic() > until or self._listening is not listening
+                is_late = unmocked.monotonic() > until or self._listening is not listening
                 if error.errno != errno.EADDRINUSE or is_late:
                     raise
                 if self.problem is None and seconds > _MOMENT_SECONDS:

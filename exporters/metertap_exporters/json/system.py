@@ -11,6 +11,7 @@ from typing import Any
 from metertap import faults
 from metertap.recording import Figures
 from metertap.recording.figures import Whole
+from metertap.unmocked import unmocked
 
 _COLLECTOR = ("collections", "collected", "uncollectable")
 
@@ -64,7 +65,8 @@ def _collections() -> tuple[tuple[int, int, int], ...] | None:
 def _resident_bytes() -> int | None:
     """Return this process's resident memory; None if the system has no cheap way to tell."""
     try:
-        with open("/proc/self/statm", "rb") as statm:  # in text mode, a codec might be imported
+        # In text mode, a codec might be imported.
+        with unmocked.open("/proc/self/statm", "rb") as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError, AttributeError):
         return None

@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import sys
-import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
@@ -32,6 +31,7 @@ from metertap import faults, locks, state
 from metertap.caching.meters import FORK_WAITS_SECONDS, NAMES, UNNAMED, read_statistics
 from metertap.recording.cache_series import Reading, Statistics
 from metertap.state import recorder
+from metertap.unmocked import unmocked
 from metertap_instrumentation.caches import applications
 from metertap_instrumentation.instrumentation import Instrumentation, PatchSets
 from metertap_instrumentation.libraries import Library
@@ -275,7 +275,7 @@ class _Look:
                 self._searched = None
 
     def _is_due(self, at_fork: bool) -> bool:
-        now, modules = time.monotonic(), len(sys.modules)
+        now, modules = unmocked.monotonic(), len(sys.modules)
         if self._searched is not None and (
             modules <= self._modules or (now - self._searched < RESCAN_SECONDS and not at_fork)
         ):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fnmatch
 import os
 import sys
-import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -20,6 +19,7 @@ from metertap import catalogue, faults
 from metertap._version import __version__
 from metertap.otel.instruments import silent
 from metertap.state import settings
+from metertap.unmocked import unmocked
 
 # Without `process.runtime.*`: deprecated names for the same. Versions ignore unknown names.
 _CONFIG: dict[str, list[str] | None] = {
@@ -96,7 +96,7 @@ class Source:
 
         The first look has no time before it, and no value.
         """
-        now = time.monotonic()
+        now = unmocked.monotonic()
         if self._asked is None or now - self._asked >= _UTILIZATION_SECONDS:
             observed = list(read(options))
             self._utilization = observed if self._asked is not None else ()

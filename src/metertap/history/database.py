@@ -7,7 +7,6 @@ were merged. `rolled` says that a row is part of a row of the next tier as well;
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from metertap.faults import shown
 from metertap.history.answers import HistoryError
+from metertap.unmocked import os
 
 _DAY = 86_400
 HOUR, QUARTER = 3600, 21_600

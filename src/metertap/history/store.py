@@ -24,6 +24,7 @@ from metertap.history.database import (
     transaction,
 )
 from metertap.history.tally import Tally, decode, encode
+from metertap.unmocked import os
 
 _LATE_SECONDS = 30
 """Seconds to wait after a period before it is merged: other processes may still write to it."""
@@ -220,7 +221,7 @@ class Store:
 def _identity(path: Path) -> tuple[int, int] | None:
     """Return an identity of the file, which differs for a later file. None without one."""
     try:
-        about = path.stat()
+        about = os.stat(path)
     except OSError:
         return None
     return about.st_dev, about.st_ino

@@ -18,6 +18,7 @@ from metertap.history.gathering import Gathering
 from metertap.history.store import Run, Store
 from metertap.history.tally import Tally
 from metertap.recording import Recorder
+from metertap.unmocked import unmocked
 
 _EVERY = TIERS[0]
 _TEND_SECONDS = TIERS[1]
@@ -104,14 +105,14 @@ class HistoryWriter:
         done = locks.event()
         self._asked.append((until, done))
         self._wake.set()
-        done.wait(max(0.0, until - time.monotonic()))
+        done.wait(max(0.0, until - unmocked.monotonic()))
 
     def close(self, until: float) -> None:
         """Write the rest, and end."""
         self.flush(until)
         self.end()
         self._gathering.stop()
-        if self._writing.acquire(timeout=max(0.0, until - time.monotonic())):
+        if self._writing.acquire(timeout=max(0.0, until - unmocked.monotonic())):
             try:
                 if self.store is not None:
                     self.store.close()
@@ -128,7 +129,7 @@ class HistoryWriter:
     def described(self) -> dict[str, Any]:
         """Describe file and last write for `metertap doctor`."""
         since, problem = self._busy_since, self._problem
-        if since is not None and (seconds := time.monotonic() - since) > _SLOW_SECONDS:
+        if since is not None and (seconds := unmocked.monotonic() - since) > _SLOW_SECONDS:
             problem = f"it has been opened, read or written for {seconds:.0f} s"
         return {
             "file": str(self.path),
@@ -168,7 +169,7 @@ class HistoryWriter:
     def _busily(self, do: Callable[[], None]) -> None:
         """Do something that may take long, or hang, with the file or what is to be written."""
         with self._writing, faults.guarded("history"):
-            self._busy_since = time.monotonic()
+            self._busy_since = unmocked.monotonic()
             try:
                 do()
             finally:
@@ -178,7 +179,7 @@ class HistoryWriter:
         asked = self._asked[: len(self._asked)]
         del self._asked[: len(asked)]
         try:
-            self._write(max(0.0, asked[-1][0] - time.monotonic()))
+            self._write(max(0.0, asked[-1][0] - unmocked.monotonic()))
         finally:
             for _, done in asked:
                 done.set()
@@ -205,8 +206,8 @@ class HistoryWriter:
                     store.write(self._who(), self._waiting)
                     self._waiting = []
                     self._last_write = _now()
-                if seconds is None and time.monotonic() - self._tended >= _TEND_SECONDS:
-                    self._tended = time.monotonic()
+                if seconds is None and unmocked.monotonic() - self._tended >= _TEND_SECONDS:
+                    self._tended = unmocked.monotonic()
                     store.tend(_now())
                 self._problem = None
             except HistoryError as error:

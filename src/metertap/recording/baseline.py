@@ -6,9 +6,10 @@ instruments know them. Exported counters go on as well, since a cumulative one n
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+
+from metertap.unmocked import unmocked
 
 if TYPE_CHECKING:
     from metertap.recording.figures import CacheFigures, ToolFigures
@@ -26,7 +27,7 @@ class Past:
         usage: Iterable[UsageSeries] = (),
     ) -> None:
         self.until = until
-        self.until_monotonic = time.monotonic()  # the system's clock may be set meanwhile
+        self.until_monotonic = unmocked.monotonic()  # the system's clock may be set meanwhile
         self._tools = {(tool.name, tool.source): tool for tool in tools}
         self._caches = {(cache.name, cache.system): cache for cache in caches}
         self._usage = {series.key: series for series in usage}

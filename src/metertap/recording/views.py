@@ -14,6 +14,7 @@ from metertap.pacing import paced
 from metertap.recording.activity import Activity
 from metertap.recording.baseline import Past
 from metertap.recording.buffer import Delivery
+from metertap.unmocked import unmocked
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -122,7 +123,7 @@ class Views(Activity, Delivery):
             caches=kept("figures.caches", lambda: tuple(caches()), ()),
             active_sessions=kept("figures.sessions", self.active_sessions, 0),
             start_time=start_time,
-            uptime_seconds=time.monotonic() - started,
+            uptime_seconds=unmocked.monotonic() - started,
             requests_by_hand=self.requests_by_hand,
             operations=kept("figures.operations", lambda: operations(*requests), ()),
             sessions=kept("figures.sessions", lambda: operations(*sessions), ()),

@@ -20,6 +20,7 @@ from metertap.alerts.evaluator import Alert, Evaluator
 from metertap.alerts.thresholds import BadThresholds, Thresholds
 from metertap.recording import Recorder
 from metertap.settings.settings import Settings
+from metertap.unmocked import unmocked
 from metertap_exporters.alert_receivers import payloads
 from metertap_exporters.alert_receivers.payloads import Sender
 from metertap_exporters.alert_receivers.receiver import ALERTMANAGER, WEBHOOK, Receiver
@@ -55,7 +56,7 @@ class AlertWatch:
         self._thread: threading.Thread | None = None
         self._sender: Sender | None = None
         self._alerts: tuple[Alert, ...] = ()
-        self._started = time.monotonic()
+        self._started = unmocked.monotonic()
         self.receivers = [
             Receiver(kind, address)
             for kind, address in (
@@ -91,11 +92,11 @@ class AlertWatch:
         self._stop.set()
         for receiver in self.receivers:
             with faults.guarded("alerts.flush"):
-                receiver.flush(max(0.0, until - time.monotonic()))
+                receiver.flush(max(0.0, until - unmocked.monotonic()))
 
     def close(self) -> None:
         """End, and wait half a second at most for posts in progress."""
-        self.flush(time.monotonic() + _FLUSH_SECONDS)
+        self.flush(unmocked.monotonic() + _FLUSH_SECONDS)
         self.end()
 
     def end(self) -> None:
@@ -144,15 +145,15 @@ class AlertWatch:
                 self.sender()  # later, the address of the page may be gone
             every = self._settings.alert_every
             evaluator = Evaluator(self.thresholds, every, self._started, self._before)
-            due = time.monotonic() + every
-            while not stop.wait(max(0.0, due - time.monotonic())):
-                due = max(due + every, time.monotonic())
+            due = unmocked.monotonic() + every
+            while not stop.wait(max(0.0, due - unmocked.monotonic())):
+                due = max(due + every, unmocked.monotonic())
                 with faults.guarded("alerts.evaluate"):
                     self._look(evaluator)
 
     def _look(self, evaluator: Evaluator) -> None:
         now = counters.read(self._recorder)
-        self._alerts = evaluator.evaluate(time.monotonic(), time.time(), now)
+        self._alerts = evaluator.evaluate(unmocked.monotonic(), time.time(), now)
         for receiver in self.receivers:
             with faults.guarded("alerts.tell"):
                 receiver.tell(self._alerts, self.sender())

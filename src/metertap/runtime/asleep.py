@@ -13,7 +13,6 @@ delayed for a moment, so that the first answer, such as MCP's to `initialize`, n
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from importlib import util
 
@@ -23,6 +22,7 @@ from metertap.patching import imports
 from metertap.runtime.callers import Caller
 from metertap.runtime.opening import opens_at_once
 from metertap.settings.settings import Settings
+from metertap.unmocked import unmocked
 
 _SDK = ("opentelemetry.sdk.metrics", "opentelemetry.sdk.trace")
 """Modules of programs that use the SDK themselves: they set a provider, or start spans."""
@@ -137,8 +137,10 @@ class Asleep:
     def _recorded(self) -> None:
         """Wake at once, or soon if an event loop runs. May be called again."""
         if self._due is None and self._wakes_later():
-            self._due = time.monotonic() + 2 * _LOOP_SECONDS
-        elif self._due is None or time.monotonic() > self._due or self.journal.count > _MOST_KEPT:
+            self._due = unmocked.monotonic() + 2 * _LOOP_SECONDS
+        elif (
+            self._due is None or unmocked.monotonic() > self._due or self.journal.count > _MOST_KEPT
+        ):
             self._wake()
 
     def _wakes_later(self) -> bool:

@@ -43,6 +43,7 @@ from metertap.runtime.signals import (
     is_main_thread,
     may_hold_locks,
 )
+from metertap.unmocked import unmocked
 
 END_SECONDS = 0.8
 """The longest time by which metertap delays the end of a process, in seconds."""
@@ -165,7 +166,7 @@ class Endings:
         """Push, then raise the signal with its default action."""
         seconds = END_SECONDS
         if self._put_off_until is not None:
-            seconds -= time.monotonic() - self._put_off_until + _PUT_OFF_SECONDS
+            seconds -= unmocked.monotonic() - self._put_off_until + _PUT_OFF_SECONDS
             self._put_off_until = None
             sys.setprofile(None)
         self._asked = FirstMoments()
@@ -179,7 +180,7 @@ class Endings:
         it held a lock that the push needs, the push would wait for that lock in vain. Returns
         whether there is time left to put the end off.
         """
-        now = time.monotonic()
+        now = unmocked.monotonic()
         if self._put_off_until is None:
             self._put_off_until = now + _PUT_OFF_SECONDS
             try:
@@ -254,11 +255,11 @@ class Endings:
             except RuntimeError:  # Python 3.12 starts no threads while it ends
                 self._push(until)
             else:
-                pushed.acquire(timeout=max(0.0, until - time.monotonic()))
+                pushed.acquire(timeout=max(0.0, until - unmocked.monotonic()))
 
     def _until(self, seconds: float = END_SECONDS) -> float:
         """Return when an end that begins now must be over, by the monotonic clock."""
-        return time.monotonic() + seconds + faults.kept("ending", self._more, 0.0)
+        return unmocked.monotonic() + seconds + faults.kept("ending", self._more, 0.0)
 
     def _push_at_once(self) -> None:
         """Push from the main thread, at the end of a child of multiprocessing."""
@@ -345,7 +346,7 @@ class Endings:
         without_files = faults.kept("ending", seconds_without_files, 0.0)
         with faults.guarded("ending"):
             if not self._push_unless_interrupted(until):
-                until = time.monotonic()
+                until = unmocked.monotonic()
         with faults.guarded("exit"):
             self._stop(until)
         with faults.guarded("exit"):

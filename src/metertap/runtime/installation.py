@@ -7,7 +7,6 @@ import importlib
 import importlib.util
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from metertap.runtime.endings import END_SECONDS, Endings
 from metertap.runtime.host import MeasuredProcess
 from metertap.runtime.opening import supervisor_watches
 from metertap.settings.settings import Settings
+from metertap.unmocked import unmocked
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -251,7 +251,7 @@ class Installation(MeasuredProcess):
         # A locked file must leave time for the collector, and a hanging collector for the file.
         with faults.guarded("exit"):
             if self.history is not None:
-                self.history.flush(min(until, time.monotonic() + _FILE_SECONDS))
+                self.history.flush(min(until, unmocked.monotonic() + _FILE_SECONDS))
         with faults.guarded("exit"):
             if self._pipeline is not None:
                 self._pipeline.at_exit(until - _LEAVING_SECONDS)
@@ -282,7 +282,7 @@ class Installation(MeasuredProcess):
         """Push what was measured to the collector and to the history, if there are any."""
         if self.history is not None:
             with faults.guarded("flush"):
-                self.history.flush(time.monotonic() + timeout_milliseconds / 1000)
+                self.history.flush(unmocked.monotonic() + timeout_milliseconds / 1000)
         if self._pipeline is not None:
             self._pipeline.flush(timeout_milliseconds)
 
@@ -338,7 +338,7 @@ class Installation(MeasuredProcess):
     def _close_history(self) -> None:
         history, self.history = self.history, None
         if history is not None:
-            history.close(time.monotonic() + END_SECONDS)
+            history.close(unmocked.monotonic() + END_SECONDS)
 
 
 def _handover(journal: Journal) -> Handover:

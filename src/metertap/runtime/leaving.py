@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from metertap import faults, locks, threads
 from metertap.runtime import listing
+from metertap.unmocked import unmocked
 
 _LOOK_SECONDS = 10.0
 """Seconds between two checks that the entry still exists."""
@@ -62,7 +62,7 @@ class Leaving:
 
         Waits a moment at most, and not after `until` by the monotonic clock.
         """
-        seconds = max(0.0, min(listing.BRIEFLY_SECONDS, until - time.monotonic()))
+        seconds = max(0.0, min(listing.BRIEFLY_SECONDS, until - unmocked.monotonic()))
         self._asked.set()
         if self._thread is None:
             listing.briefly(self._guarded, seconds)

@@ -6,10 +6,9 @@ what is quick to import.
 
 from __future__ import annotations
 
-import os
-
 from metertap import signal_mask
 from metertap.settings import runtime_folder
+from metertap.unmocked import os, unmocked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def write(suffix: str, text: str) -> str:
         os.unlink(whole + FRESH)
     except FileNotFoundError:
         pass
-    with open(whole + FRESH, "x", encoding="utf-8") as file:  # "x" does not follow a link
+    with unmocked.open(whole + FRESH, "x", encoding="utf-8") as file:  # "x" does not follow a link
         file.write(text)
     os.chmod(whole + FRESH, 0o600)  # whatever the program's umask
     os.replace(whole + FRESH, whole + suffix)
@@ -65,7 +64,7 @@ def briefly(do: Callable[[], object], seconds: float = BRIEFLY_SECONDS) -> None:
 def start_of(pid: int) -> int | None:
     """Return a process's start in clock ticks since boot; None if the system does not tell."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with unmocked.open(f"/proc/{pid}/stat", "rb") as file:
             # The program's name comes before, in parentheses, and may contain any character.
             return int(file.read().rpartition(b")")[2].split()[19])
     except (OSError, ValueError, IndexError):

@@ -6,10 +6,10 @@ import _thread
 import os
 import sys
 import threading
-import time
 from contextlib import suppress
 
 from metertap import signal_mask
+from metertap.unmocked import unmocked
 
 _WITHOUT_FILES_SECONDS = 10.0
 """How much longer threads are waited for where no file can be opened."""
@@ -69,7 +69,7 @@ def join_threads(until: float) -> None:
     """
     for thread in threading.enumerate():
         if thread.daemon and thread.name.startswith("metertap-"):
-            thread.join(max(0.0, until - time.monotonic()))
+            thread.join(max(0.0, until - unmocked.monotonic()))
 
 
 def keep_interrupt() -> None:

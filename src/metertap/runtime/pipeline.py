@@ -8,7 +8,6 @@ to the application's provider when the application sets one.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import MeterProvider
@@ -23,6 +22,7 @@ from metertap.runtime.handover import Handover
 from metertap.runtime.providers import instruments_of
 from metertap.runtime.readers import Mounted, Readers
 from metertap.runtime.sdk_watch import ProviderWatch, ReaderWatch, SpanWatch
+from metertap.unmocked import unmocked
 from metertap_exporters.host import Host
 from metertap_instrumentation.process.process_metrics import ProcessMetrics
 
@@ -108,7 +108,7 @@ class Pipeline:
             self._readers.workers.tell_last(until)
         otlp = self._readers.otlp
         if otlp is not None:
-            otlp.shutdown(timeout_millis=max(0.0, until - time.monotonic()) * 1000)
+            otlp.shutdown(timeout_millis=max(0.0, until - unmocked.monotonic()) * 1000)
 
     def close_endpoints(self, until: float) -> None:
         """Stop serving and start nothing new; wait until `until` at most."""
@@ -128,7 +128,7 @@ class Pipeline:
             journal, self._journal, self._asleep = self._journal, None, None
             otlp = self._readers.otlp
             with faults.guarded("shutdown.otlp"):
-                self.at_exit(time.monotonic() + END_SECONDS)
+                self.at_exit(unmocked.monotonic() + END_SECONDS)
             if journal is not None and self.owned is not None:
                 delivered = otlp is not None and otlp.delivery.delivered
                 self._recorder.fold()
@@ -144,7 +144,7 @@ class Pipeline:
                 if provider is not None:
                     instruments_of(provider).close()
             self.owned = self.provider = None
-            self._readers.close(time.monotonic() + END_SECONDS)
+            self._readers.close(unmocked.monotonic() + END_SECONDS)
         return handover
 
     def rest(self) -> None:

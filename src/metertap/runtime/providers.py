@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from opentelemetry.metrics import MeterProvider
@@ -11,6 +10,7 @@ from metertap import state
 from metertap.otel import sdk
 from metertap.otel.by_provider import ByProvider
 from metertap.otel.instruments import OtelInstruments
+from metertap.unmocked import unmocked
 
 _WAIT_SECONDS = 1.0
 """The longest, in seconds, that a fork waits for collections in progress."""
@@ -28,10 +28,10 @@ def instruments_of(provider: MeterProvider) -> OtelInstruments:
 
 def _before_fork() -> None:
     """Wait for collections in progress: the child would inherit their locks."""
-    until = time.monotonic() + _WAIT_SECONDS
+    until = unmocked.monotonic() + _WAIT_SECONDS
     for provider in _instruments.providers():
         lock = sdk.collecting(provider)
-        if lock is not None and lock.acquire(timeout=max(0.0, until - time.monotonic())):
+        if lock is not None and lock.acquire(timeout=max(0.0, until - unmocked.monotonic())):
             _held.append(lock)
 
 

@@ -6,7 +6,6 @@ the SDK made by name (`OTEL_METRICS_EXPORTER=metertap_json`) are used as they ar
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +16,7 @@ from metertap.install_command import install_command
 from metertap.otel import sdk
 from metertap.runtime.endings import END_SECONDS
 from metertap.runtime.workers import Workers
+from metertap.unmocked import unmocked
 from metertap_exporters.host import Host
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Readers:
             if view is not None:
                 self._recorder.forget_activity_callback(view.endpoint.start)
                 view.endpoint.stop()
-        self.workers.rest(time.monotonic() + END_SECONDS)
+        self.workers.rest(unmocked.monotonic() + END_SECONDS)
 
     def forked(self) -> None:
         """Push nothing and listen nowhere in a forked child, until its first record."""

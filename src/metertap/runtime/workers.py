@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,6 +11,7 @@ from metertap.recording import Recorder
 from metertap.runtime import listing
 from metertap.settings import program
 from metertap.settings.settings import Settings
+from metertap.unmocked import unmocked
 from metertap.workers.members import first, key
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Workers:
         """
         group = self._group
         if group is not None and (group.has_joined or self._recorder.has_activity):
-            listing.briefly(self._guarded(group.tell_last), until - time.monotonic())
+            listing.briefly(self._guarded(group.tell_last), until - unmocked.monotonic())
 
     def rest(self, until: float) -> None:
         """Leave the service to processes that this one starts, with what it has counted so far.
@@ -120,14 +120,14 @@ class Workers:
         """
         group = self._group
         if group is not None and self._recorder.lifetime(is_bare=True).has_counts:
-            listing.briefly(self._guarded(group.rest), until - time.monotonic())
+            listing.briefly(self._guarded(group.rest), until - unmocked.monotonic())
         self.end(until)
 
     def end(self, until: float) -> None:
         """Leave the service, so that another worker takes the port. Waits until `until` at most."""
         self._recorder.forget_activity_callback(self._join_soon)
         if self._group is not None:
-            listing.briefly(self._guarded(self._group.end), until - time.monotonic())
+            listing.briefly(self._guarded(self._group.end), until - unmocked.monotonic())
             for endpoint in self._shared:  # one may just have taken a worker's place
                 faults.kept("workers.end", endpoint.stop, None)
 

@@ -7,8 +7,9 @@ this module imports only what is quick to import.
 
 from __future__ import annotations
 
-import os
 import stat
+
+from metertap.unmocked import os
 
 SOCKET = ".sock"
 """The end of names of sockets in this folder: `<process id>-<endpoint>.sock`."""
@@ -52,7 +53,8 @@ def check_private(folder: str) -> None:
     """Check that no other user can read or write the folder. Raises OSError otherwise."""
     if not hasattr(os, "getuid"):
         return
-    found = os.lstat(folder)  # not stat, which would follow a link that another user put there
+    # Not stat, which would follow a link that another user put there.
+    found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise PermissionError(f"{folder} is not this user's directory")
     if stat.S_IMODE(found.st_mode) & 0o077:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import selectors
 import socket
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
 from metertap import native
+from metertap.unmocked import unmocked
 from metertap.workers.checking import Malformed
 from metertap.workers.exchange import Told
 from metertap.workers.ledger import Ledger
@@ -110,7 +110,7 @@ class Answers:
             raise
 
     def _answer(self, names: list[str], told: dict[str, Told]) -> bytes:
-        at, known = time.monotonic(), self._ledger.sections
+        at, known = unmocked.monotonic(), self._ledger.sections
         samples: list[bytes] = []
         sections = {}
         for name, items in self._taken(names).items():

@@ -10,12 +10,12 @@ from __future__ import annotations
 import selectors
 import socket
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from metertap import descriptors, faults, locks, native, threads
 from metertap.descriptors import Witness
+from metertap.unmocked import unmocked
 from metertap.workers.answers import Answers
 from metertap.workers.holder import Gathered, Holder
 from metertap.workers.holding import IS_POSSIBLE, Hold
@@ -287,9 +287,9 @@ class WorkerGroup:
 
     def _run(self, waiting: selectors.BaseSelector) -> None:
         with faults.guarded("workers"):
-            look = write = time.monotonic() + _LOOK_SECONDS
+            look = write = unmocked.monotonic() + _LOOK_SECONDS
             while not self._is_ended:
-                ready = waiting.select(max(0.0, look - time.monotonic()))
+                ready = waiting.select(max(0.0, look - unmocked.monotonic()))
                 if self._is_lost():
                     self._leave()
                     return
@@ -297,7 +297,7 @@ class WorkerGroup:
                     if key.data is not None:
                         with faults.guarded("workers.answer"):
                             key.data()
-                now = time.monotonic()
+                now = unmocked.monotonic()
                 if now < look or self._is_ended:
                     continue
                 look = now + _LOOK_SECONDS

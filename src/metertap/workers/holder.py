@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from metertap import faults, locks
+from metertap.unmocked import os, unmocked
 from metertap.workers import records
 from metertap.workers.checking import Malformed, moment
 from metertap.workers.exchange import Heard
@@ -234,7 +233,7 @@ class Holder:
         peer, state, saved = self._peers[other], REACHED, None
         if error is not None or not is_reachable:
             is_late = isinstance(error, TimeoutError)
-            if not is_late or time.monotonic() - peer.oldest(names) > _TRUSTED_SECONDS:
+            if not is_late or unmocked.monotonic() - peer.oldest(names) > _TRUSTED_SECONDS:
                 with suppress(OSError):  # else its last answer counts
                     saved = self._take_totals(other, peer)
             has_left = saved is not None and not saved.head.killed
@@ -242,7 +241,7 @@ class Holder:
         for name in names:
             peer.sheet.setdefault(name, {})
         at = peer.oldest(names)
-        age = max(0.0, time.monotonic() - at) if at else 0.0
+        age = max(0.0, unmocked.monotonic() - at) if at else 0.0
         reason = None
         if state == NOT_REACHED:
             reason = _told(error) if error is not None else "its socket was removed"

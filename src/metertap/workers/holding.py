@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
+
+from metertap.unmocked import os
 
 try:
     import fcntl
@@ -24,6 +25,9 @@ class Hold:
     opened only here.
     """
 
+    if fcntl is not None:
+        _lock = staticmethod(fcntl.lockf)  # as it is now: a test's, on no real file, locks nothing
+
     def __init__(self, path: str) -> None:
         self._path = path
         self._handle: int | None = None
@@ -37,7 +41,7 @@ class Hold:
                 self._handle = os.open(self._path, flags, 0o600)
                 os.fchmod(self._handle, 0o600)  # as other workers need it, whatever the umask
             try:
-                fcntl.lockf(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._lock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except (BlockingIOError, PermissionError):
                 return False
             self.is_held = self._is_in_place()

@@ -7,16 +7,15 @@ answer has these; the length comes first.
 
 from __future__ import annotations
 
-import os
 import selectors
 import socket
 import struct
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from metertap import faults, native
+from metertap.unmocked import os, unmocked
 from metertap.workers.checking import Malformed, Samples
 from metertap.workers.members import Member, remove
 from metertap.workers.wire import MOST_BYTES, loaded
@@ -167,7 +166,7 @@ def ask_all(
     If it raises Malformed, that is the reason. `meanwhile` is called while the others work. A
     worker that still owes an answer is not waited for again.
     """
-    until = time.monotonic() + seconds
+    until = unmocked.monotonic() + seconds
     failed: dict[Member, Exception] = {}
     late = {line.member for line in lines if line.is_waiting}
     with native.selector() as waiting:  # needs no descriptor: there may be none
@@ -181,7 +180,7 @@ def ask_all(
                 failed[line.member] = _bare(error)
                 line.close()
         meanwhile()
-        while waiting.get_map() and (left := until - time.monotonic()) > 0:
+        while waiting.get_map() and (left := until - unmocked.monotonic()) > 0:
             are_late = question is not None and all(
                 key.data.member in late for key in waiting.get_map().values()
             )

@@ -8,13 +8,13 @@ file (`.past`). All names contain the key of the service.
 from __future__ import annotations
 
 import errno
-import os
 import zlib
 from contextlib import suppress
 from typing import NamedTuple
 
 from metertap import regular
 from metertap.settings import program, runtime_folder
+from metertap.unmocked import os, unmocked
 
 SOCKET = runtime_folder.SOCKET
 TOTALS = ".totals"
@@ -57,7 +57,7 @@ def first() -> Member:
 def started(pid: int) -> int | None:
     """Return a process's start; 0 if the system hides it, None if there is no such process."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with unmocked.open(f"/proc/{pid}/stat", "rb") as file:
             # The program's name comes before, in parentheses, and may contain any character.
             found = file.read().rpartition(b")")[2].split()
         # As long as other threads run, one of them may still write a file.
@@ -137,7 +137,7 @@ class Files:
         remove(fresh)
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            with open(handle, "wb") as file:
+            with unmocked.open(handle, "wb") as file:
                 os.fchmod(handle, 0o600)  # the program's umask may keep even its own user out
                 file.write(text)
             os.replace(fresh, path)

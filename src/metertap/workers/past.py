@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 
 from metertap import faults
+from metertap.unmocked import unmocked
 from metertap.workers import records
 from metertap.workers.checking import Malformed
 from metertap.workers.members import Files, Member, identity, raise_exhausted, remove
@@ -79,7 +79,7 @@ class Past:
     def save(self) -> bool:
         """Save the totals unless that was done; return whether the file has them."""
         if not self._is_written:
-            at = time.monotonic()
+            at = unmocked.monotonic()
             new = {name: (items, at) for name, items in self.record.sheet.items()}
             text = records.written(self.record.head, self._sections, new, {})
             try:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 from metertap import faults, locks
+from metertap.unmocked import unmocked
 from metertap.workers.ledger import Ledger, is_changed
 from metertap.workers.members import Member
 from metertap.workers.records import Head, Totals
@@ -59,14 +59,14 @@ class Saving:
         Counts that were shown once must not decrease, whoever holds the port next.
         """
         with self._lock:
-            at, now = time.monotonic(), self._ledger.now({*names, *self._ledger.telling})
+            at, now = unmocked.monotonic(), self._ledger.now({*names, *self._ledger.telling})
             self._write(at, now)
             return {name: now[name] for name in names if name in now}
 
     def write(self, *, is_last: bool = False) -> None:
         """Save the counts, if they have changed or this may be the last time."""
         with self._lock:
-            at, now = time.monotonic(), self._ledger.now(self._ledger.telling)
+            at, now = unmocked.monotonic(), self._ledger.now(self._ledger.telling)
             if is_last or self._stale or self._is_changed(now):
                 self._write(at, self._ledger.now(self._ledger.sections), is_last=is_last)
 
