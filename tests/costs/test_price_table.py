@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metertap.costs import price_table
 from metertap.costs.price_table import PriceTable
 from metertap.costs.usage import Usage
 from metertap.recording.arithmetic import exact
@@ -126,3 +128,19 @@ def test_cheaper_models_are_those_that_the_provider_sells_for_the_same_work(
     assert [name for name in found if not name.startswith(maker)] == []
     other = ("oss", "image", "audio", "tts", "realtime", "search", "live", "embed", "transcribe")
     assert [name for name in found if any(word in name for word in other)] == []
+
+
+def test_names_that_providers_make_up_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def names_in(snapshot: Any) -> int:
+        return sum(len(held) for held in vars(snapshot).values() if isinstance(held, dict | set))
+
+    monkeypatch.setattr(price_table, "_MOST", 50)
+    in_force = genai_prices.data_snapshot.get_snapshot()
+    before = names_in(in_force)
+    made = PriceTable.installed()
+    assert made is not None
+    for number in range(500):
+        assert made.cost("openai", f"made-up-{number}", Usage(10, 5), NOW.timestamp()) is None
+        assert made.cost("anthropic", f"claude-sonnet-4-5-{number}", Usage(10, 5), NOW.timestamp())
+    assert names_in(in_force) == before
+    assert names_in(made._own) <= 5 * 50

@@ -105,6 +105,8 @@ class PriceTable:
     def __init__(self, package: Any) -> None:
         self._package = package
         self._known: dict[tuple[str, str], _Known | None] = {}
+        self._own: Any = None
+        """The package's table in force, as a copy that forgets names as `_known` does."""
 
     @classmethod
     def installed(cls) -> PriceTable | None:
@@ -182,6 +184,7 @@ class PriceTable:
         if name not in self._known:
             if len(self._known) >= _MOST:
                 self._known.clear()
+                self._own = None
             self._known[name] = self._looked_up(provider, model, at)
         return self._known[name]
 
@@ -225,19 +228,19 @@ class PriceTable:
     def _ask(self, provider: str, model: str, usage: Usage, at: float, tier: str) -> Decimal:
         parts = {name: value for part, name in _FIELDS.items() if (value := getattr(usage, part))}
         context = {"price_context": {"service_tier": tier}} if tier else {}
-        found = self._package.calc_price(
+        found = self._snapshot().calc(
             self._package.Usage(input_tokens=usage.input, output_tokens=usage.output, **parts),
             model,
             provider_id=_IDS.get(provider, provider),
+            provider_api_url=None,
             genai_request_timestamp=datetime.fromtimestamp(at, tz=timezone.utc),
             **context,
         )
         return Decimal(found.total_price)
 
     def _model(self, provider: str, model: str) -> tuple[Any, Any] | None:
-        snapshot = import_module("genai_prices.data_snapshot").get_snapshot()
         try:
-            found: tuple[Any, Any] = snapshot.find_provider_model(
+            found: tuple[Any, Any] = self._snapshot().find_provider_model(
                 model, None, _IDS.get(provider, provider), None
             )
         except LookupError:
@@ -245,8 +248,18 @@ class PriceTable:
         return found
 
     def _providers(self) -> list[Any]:
-        providers: list[Any] = import_module("genai_prices.data_snapshot").get_snapshot().providers
+        providers: list[Any] = self._snapshot().providers
         return providers
+
+    def _snapshot(self) -> Any:
+        """Return the table in force, which the program may update.
+
+        The package's own keeps each name that it is asked for: models may be named by strangers.
+        """
+        in_force = import_module("genai_prices.data_snapshot").get_snapshot()
+        if self._own is None or self._own.providers is not in_force.providers:
+            self._own = type(in_force)(in_force.providers, in_force.from_auto_update)
+        return self._own
 
 
 def _conditional(model: Any) -> list[Any]:
