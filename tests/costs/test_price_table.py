@@ -144,3 +144,22 @@ def test_names_that_providers_make_up_take_bounded_memory(monkeypatch: pytest.Mo
         assert made.cost("anthropic", f"claude-sonnet-4-5-{number}", Usage(10, 5), NOW.timestamp())
     assert names_in(in_force) == before
     assert names_in(made._own) <= 5 * 50
+
+
+def test_a_table_of_a_class_of_the_programs_is_used_as_it_is() -> None:
+    known = genai_prices.data_snapshot
+
+    class Own(known.DataSnapshot):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(known.get_snapshot().providers, from_auto_update=False)
+
+    made = PriceTable.installed()
+    assert made is not None
+    expected = made.cost("openai", "gpt-4o", Usage(10, 5), NOW.timestamp())
+    known.set_custom_snapshot(Own())
+    try:
+        found = PriceTable.installed()
+        assert found is not None
+        assert found.cost("openai", "gpt-4o", Usage(10, 5), NOW.timestamp()) == expected is not None
+    finally:
+        known.set_custom_snapshot(None)

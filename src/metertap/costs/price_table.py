@@ -256,9 +256,12 @@ class PriceTable:
 
         The package's own keeps each name that it is asked for: models may be named by strangers.
         """
-        in_force = import_module("genai_prices.data_snapshot").get_snapshot()
+        module = import_module("genai_prices.data_snapshot")
+        in_force = module.get_snapshot()
+        if type(in_force) is not module.DataSnapshot:  # of a class of the program's
+            return in_force
         if self._own is None or self._own.providers is not in_force.providers:
-            self._own = type(in_force)(in_force.providers, in_force.from_auto_update)
+            self._own = module.DataSnapshot(in_force.providers, in_force.from_auto_update)
         return self._own
 
 
