@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,7 @@ from metertap.costs.usage import Usage
 from metertap.recording.arithmetic import exact
 
 genai_prices = pytest.importorskip("genai_prices")
+data_snapshot = pytest.importorskip("genai_prices.data_snapshot")
 NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 MODELS = (
     ("openai", "openai", "gpt-4o-mini"),
@@ -90,6 +92,25 @@ def test_what_the_table_does_not_know_has_no_price(
     table: PriceTable, provider: str, model: str
 ) -> None:
     assert table.cost(provider, model, Usage(10, 10), NOW.timestamp()) is None
+
+
+def test_a_table_that_the_program_replaces_counts_from_then_on() -> None:
+    own, usage, at = PriceTable(genai_prices), Usage(1_000_000), NOW.timestamp()
+    before, dated = own.cost("openai", "gpt-4o-mini", usage, at), own.newest_date
+    assert before
+    replaced = copy.deepcopy(data_snapshot.get_snapshot())
+    (openai,) = (each for each in replaced.providers if each.id == "openai")
+    (model,) = (each for each in openai.models if each.id == "gpt-4o-mini")
+    model.prices.input_mtok = 2 * before
+    model.price_comments = f"since {datetime.now(timezone.utc).date()}"
+    data_snapshot.set_custom_snapshot(replaced)
+    try:
+        assert own.cost("openai", "gpt-4o-mini", usage, at) == 2 * before
+        assert own.newest_date == str(datetime.now(timezone.utc).date())
+    finally:
+        data_snapshot.set_custom_snapshot(None)
+    assert own.cost("openai", "gpt-4o-mini", usage, at) == before
+    assert own.newest_date == dated
 
 
 def test_the_table_is_dated(table: PriceTable) -> None:

@@ -181,6 +181,7 @@ class PriceTable:
 
     def _find(self, provider: str, model: str, at: float) -> _Known | None:
         name = provider, model
+        self._snapshot()
         if name not in self._known:
             if len(self._known) >= _MOST:
                 self._known.clear()
@@ -258,10 +259,12 @@ class PriceTable:
         """
         module = import_module("genai_prices.data_snapshot")
         in_force = module.get_snapshot()
-        if type(in_force) is not module.DataSnapshot:  # of a class of the program's
-            return in_force
         if self._own is None or self._own.providers is not in_force.providers:
-            self._own = module.DataSnapshot(in_force.providers, in_force.from_auto_update)
+            self._known.clear()
+            vars(self).pop("newest_date", None)
+            self._own = in_force
+            if type(in_force) is module.DataSnapshot:  # else of a class of the program's
+                self._own = module.DataSnapshot(in_force.providers, in_force.from_auto_update)
         return self._own
 
 
