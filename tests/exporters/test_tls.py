@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -196,8 +197,20 @@ def test_an_answer_is_never_cut_into_clear_text(authority: Authority) -> None:
     made.stop()
 
 
-def test_a_pipe_in_the_place_of_a_certificate_is_not_waited_for(
-    authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def long_file(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(10**10)
+
+
+@pytest.mark.parametrize(
+    ("put", "told"), [(os.mkfifo, "it is no regular file"), (long_file, "it is too long")]
+)
+def test_what_is_no_certificate_but_in_its_place_is_not_waited_for(
+    put: Callable[[Path], None],
+    told: str,
+    authority: Authority,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     certificate = tmp_path / "server.pem"
     certificate.write_bytes(authority.issue("127.0.0.1").read_bytes())
@@ -205,6 +218,6 @@ def test_a_pipe_in_the_place_of_a_certificate_is_not_waited_for(
     with endpoint(Access(certfile=certificate)) as made:
         assert b'{"fine":true}' in answered(made, trusting)
         certificate.unlink()
-        os.mkfifo(certificate)
+        put(certificate)
         assert b'{"fine":true}' in answered(made, trusting)
-        assert "it is no regular file" in "".join(warnings_of(caplog))
+        assert told in "".join(warnings_of(caplog))

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from metertap import faults, locks
 
+_MOST_BYTES = 16 * 2**20
+"""The longest file: a system's bundle of authorities has a few hundred kilobytes."""
+
 
 class ServerTls:
     """The TLS context of an endpoint. Changed files are read for the next connection."""
@@ -45,7 +48,10 @@ class ServerTls:
         for path in filter(None, (self._certfile, self._keyfile, self._client_cafile)):
             # A pipe would be waited for, and a device read without end, by the thread that serves.
             try:
-                why = None if stat.S_ISREG(os.stat(path).st_mode) else "it is no regular file"
+                found = os.stat(path)
+                why = None if stat.S_ISREG(found.st_mode) else "it is no regular file"
+                if found.st_size > _MOST_BYTES:
+                    why = "it is too long"
             except OSError as error:  # it is missing, or in a folder that this user may not enter
                 why = error.strerror
             if why is not None:
