@@ -89,6 +89,27 @@ print(json.dumps({
 """
 
 
+FIRST = """
+import builtins, json, os, sys, time
+from contextlib import ExitStack
+from unittest import mock
+
+import metertap
+
+with ExitStack() as stack:
+    for it in [(builtins, "open"), (os, "lstat"), (time, "monotonic")]:
+        stack.enter_context(mock.patch.object(*it, side_effect=OSError(9, it[1])))
+    tap = metertap.instrument(json_port=int(sys.argv[1]), announce=False)
+metertap.record_tool_call("price", True, 1.0)
+found = tap.snapshot()
+print(json.dumps({
+    "calls": found["tool_metrics"]["price"]["total_calls"],
+    "is_resident": found["system_metrics"]["process"]["resident_bytes"] is not None,
+    "faults": tap.diagnosis()["faults"],
+}))
+"""
+
+
 def run(program: str, folder: Path) -> Any:
     finished = subprocess.run(
         [sys.executable, "-c", program, str(free_port()), str(folder / "kept.db")],
@@ -103,6 +124,10 @@ def run(program: str, folder: Path) -> Any:
 
 def test_threads_of_metertap_call_no_function_that_a_test_has_replaced(tmp_path: Path) -> None:
     assert run(PROGRAM, tmp_path) == {"calls": [], "answered": 3, "faults": {}}
+
+
+def test_metertap_may_be_first_used_while_functions_are_replaced(tmp_path: Path) -> None:
+    assert run(FIRST, tmp_path) == {"calls": 1, "is_resident": True, "faults": {}}
 
 
 def test_a_made_up_file_system_closes_no_port_and_gets_no_file(tmp_path: Path) -> None:
