@@ -168,19 +168,22 @@ def test_names_that_providers_make_up_take_bounded_memory(monkeypatch: pytest.Mo
 
 
 def test_a_table_of_a_class_of_the_programs_is_used_as_it_is() -> None:
-    known = genai_prices.data_snapshot
-
-    class Own(known.DataSnapshot):  # type: ignore[misc]
+    class Own(data_snapshot.DataSnapshot):  # type: ignore[misc]
         def __init__(self) -> None:
-            super().__init__(known.get_snapshot().providers, from_auto_update=False)
+            super().__init__(data_snapshot.get_snapshot().providers, from_auto_update=False)
 
-    made = PriceTable.installed()
-    assert made is not None
-    expected = made.cost("openai", "gpt-4o", Usage(10, 5), NOW.timestamp())
-    known.set_custom_snapshot(Own())
+        def find_provider_model(self, model: str, *more: Any) -> Any:
+            if model == "gpt-4o":
+                raise LookupError(model)
+            return super().find_provider_model(model, *more)
+
+    own, usage, at = PriceTable(genai_prices), Usage(10, 5), NOW.timestamp()
+    before = [own.cost("openai", model, usage, at) for model in ("gpt-4o", "gpt-4o-mini")]
+    assert all(before)
+    data_snapshot.set_custom_snapshot(Own())
     try:
-        found = PriceTable.installed()
-        assert found is not None
-        assert found.cost("openai", "gpt-4o", Usage(10, 5), NOW.timestamp()) == expected is not None
+        assert own.cost("openai", "gpt-4o", usage, at) is None
+        assert own.cost("openai", "gpt-4o-mini", usage, at) == before[1]
     finally:
-        known.set_custom_snapshot(None)
+        data_snapshot.set_custom_snapshot(None)
+    assert own.cost("openai", "gpt-4o", usage, at) == before[0]

@@ -105,6 +105,7 @@ class PriceTable:
     def __init__(self, package: Any) -> None:
         self._package = package
         self._known: dict[tuple[str, str], _Known | None] = {}
+        self._in_force: Any = None
         self._own: Any = None
         """The package's table in force, as a copy that forgets names as `_known` does."""
 
@@ -259,10 +260,10 @@ class PriceTable:
         """
         module = import_module("genai_prices.data_snapshot")
         in_force = module.get_snapshot()
-        if self._own is None or self._own.providers is not in_force.providers:
+        if self._own is None or self._in_force is not in_force:
             self._known.clear()
             vars(self).pop("newest_date", None)
-            self._own = in_force
+            self._own = self._in_force = in_force
             if type(in_force) is module.DataSnapshot:  # else of a class of the program's
                 self._own = module.DataSnapshot(in_force.providers, in_force.from_auto_update)
         return self._own
