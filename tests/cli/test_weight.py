@@ -326,6 +326,19 @@ def test_an_answer_over_http_that_comes_byte_by_byte_is_given_up(part: str) -> N
         assert time.monotonic() - began < 10
 
 
+def test_what_has_come_when_the_time_is_up_is_not_read() -> None:
+    class Buffered:
+        """Pieces that the system holds, though the connection was cut."""
+
+        def read1(self, _count: int) -> bytes:
+            return b"x" * 1000
+
+    held: Any = Buffered()
+    asked = http.Http("http://example.org/mcp", Credentials(), Deadline(-1.0))
+    with pytest.raises(Unusable, match="it has not answered within"):
+        list(asked._read(held, 1, True))
+
+
 def test_all_answers_over_http_together_take_bounded_memory(
     web: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,6 +119,7 @@ class Http:
         """Yield each message of an answer, up to the response to the request."""
         whole = bytearray()
         while part := response.read1(2**16):
+            self._deadline.left()  # what has come before the connection was cut is still read
             self._received += len(part)
             if self._received > MOST_BYTES:
                 raise Unusable(f"it sends more than {MOST_BYTES >> 20} MB")
