@@ -16,6 +16,9 @@ from typing import Any
 
 from metertap import threads
 
+_kind = socket.socket
+"""The class of sockets when metertap was imported: pytest-socket replaces it by one that raises."""
+
 
 def original(module: ModuleType, name: str) -> Any:
     """Return what Python has in a module, also if gevent or eventlet has replaced it; else None.
@@ -44,11 +47,11 @@ def selector() -> selectors.BaseSelector:
 
 def accepted_at(listener: Any) -> tuple[Any, Any]:
     """Accept a connection; return a socket of Python's own and the address of the client."""
-    kind = original(socket, "socket")
+    kind = original(socket, "socket") if threads.stay_threads() else _kind
     if kind is socket.socket:
         accepted: tuple[Any, Any] = listener.accept()
         return accepted
-    # Python's own `accept` makes a socket of the class that gevent has put in the module.
+    # Python's own `accept` makes a socket of the class that gevent, or a test, has put there.
     descriptor, address = listener._accept()
     made = kind(fileno=descriptor)
     made.setblocking(True)

@@ -110,6 +110,30 @@ print(json.dumps({
 """
 
 
+NO_SOCKETS = """
+import json, socket, subprocess, sys
+from unittest import mock
+
+import metertap
+
+tap = metertap.instrument(json_port=int(sys.argv[1]), announce=False)
+metertap.record_tool_call("price", True, 1.0)
+ask = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{sys.argv[1]}/metrics', timeout=60)"
+
+
+def asks():
+    return subprocess.run([sys.executable, "-c", ask], check=False).returncode
+
+
+asks()
+with mock.patch.object(socket, "socket", side_effect=RuntimeError("blocked")) as replaced:
+    statuses = [asks()]
+statuses.append(asks())
+faults = tap.diagnosis()["faults"]
+print(json.dumps({"calls": len(replaced.mock_calls), "statuses": statuses, "faults": faults}))
+"""
+
+
 def run(program: str, folder: Path) -> Any:
     finished = subprocess.run(
         [sys.executable, "-c", program, str(free_port()), str(folder / "kept.db")],
@@ -133,3 +157,7 @@ def test_metertap_may_be_first_used_while_functions_are_replaced(tmp_path: Path)
 def test_a_made_up_file_system_closes_no_port_and_gets_no_file(tmp_path: Path) -> None:
     pytest.importorskip("pyfakefs")
     assert run(FAKE_FILES, tmp_path) == {"files": [], "calls": 2, "faults": {}}
+
+
+def test_a_port_answers_while_a_test_allows_no_sockets(tmp_path: Path) -> None:
+    assert run(NO_SOCKETS, tmp_path) == {"calls": 0, "statuses": [0, 0], "faults": {}}
