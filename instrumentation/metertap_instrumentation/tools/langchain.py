@@ -150,9 +150,12 @@ def rejects_arguments(error: BaseException) -> bool:
     module = vars(sys.modules.get(_MODULE, sys))
     traceback, has_run = error.__traceback__, False
     while traceback is not None:
-        function = traceback.tb_frame.f_code.co_name
-        if function in {"run", "arun"} and traceback.tb_frame.f_globals is module:
+        frame = traceback.tb_frame
+        function = frame.f_code.co_name
+        if function in {"run", "arun"} and frame.f_globals is module:
             has_run = True
+        elif str(frame.f_globals.get("__name__", "")).startswith("metertap"):
+            pass  # on Python 3.10 our frames stay
         # Before it may be functions by which another instrumentation has wrapped it.
         elif has_run or function in {"run", "arun", "_to_args_and_kwargs"}:
             return function == "_to_args_and_kwargs"

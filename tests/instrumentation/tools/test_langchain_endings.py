@@ -29,7 +29,7 @@ from support.langchain_tools import (
     returning,
 )
 
-pytestmark = pytest.mark.library("langchain")
+pytestmark = [pytest.mark.library("langchain"), pytest.mark.interpreter]
 
 
 class LimitTimeout(Exception):
