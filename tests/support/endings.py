@@ -155,6 +155,16 @@ async def main():
 asyncio.run(main())
 sys.exit(4)
 """
+UNSHOWN = """
+class Handler:
+    def __call__(self, *_):
+        os._exit(9)
+
+    def __repr__(self):
+        raise RuntimeError
+
+signal.signal(signal.SIGINT, Handler())
+"""
 ENDINGS = [
     Ending("return", "work()"),
     Ending("sys.exit", "work(); sys.exit(3)", status=3),
@@ -258,6 +268,13 @@ ENDINGS = [
         "os._exit in a signal's handler",
         "signal.signal(signal.SIGTERM, lambda *_: os._exit(9)); work(); ready()",
         signal.SIGTERM,
+        9,
+    ),
+    Ending("return with a handler that has no repr", UNSHOWN + "work()"),
+    Ending(
+        "os._exit in a handler that has no repr",
+        UNSHOWN + "work(); ready()",
+        signal.SIGINT,
         9,
     ),
 ]

@@ -35,6 +35,7 @@ from metertap.runtime.moments import (
 )
 from metertap.runtime.signals import (
     CAUGHT,
+    DEFAULT,
     HARMLESS,
     die_by,
     handle,
@@ -108,7 +109,7 @@ class Endings:
         self._left.uninstall()
         for number in self._handlers.in_force():
             with suppress(ValueError):  # this is not the main thread; the handler does no harm
-                handle(number, signal.SIG_DFL)
+                handle(number, DEFAULT)
         self._handlers.leave()
 
     def woken(self, *, pushes: bool) -> None:
@@ -225,7 +226,7 @@ class Endings:
     def _push_before(self, number: Any) -> None:
         """Push if this signal, which the process sends to itself, ends it."""
         try:
-            is_deadly = number not in HARMLESS and handler_of(number) is signal.SIG_DFL
+            is_deadly = number not in HARMLESS and handler_of(number) is DEFAULT
         except (TypeError, ValueError):  # it is no signal, as the program is about to be told
             return
         if is_deadly:
@@ -290,19 +291,19 @@ class Endings:
             if first is None or first.are_over:
                 signal.default_int_handler(number, frame)
 
-        is_pythons = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        is_pythons = handler_of(signal.SIGINT) is signal.default_int_handler
         interval = sys.getswitchinterval()
         self._is_pushing = True
         try:
             for _ in range(2 * is_pythons):
                 with suppress(KeyboardInterrupt):  # an interrupt that came before this line
-                    signal.signal(signal.SIGINT, interrupt)
+                    handle(signal.SIGINT, interrupt)
             sys.setswitchinterval(_SWITCH_SECONDS)
             yield
         finally:
             sys.setswitchinterval(interval)
-            if is_pythons and signal.getsignal(signal.SIGINT) is interrupt:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
+            if is_pythons and handler_of(signal.SIGINT) is interrupt:
+                handle(signal.SIGINT, signal.default_int_handler)
             self._is_pushing = False
             if self._ends_by is not None:
                 die_by(self._ends_by)
@@ -317,7 +318,7 @@ class Endings:
         """Put our handlers aside before a fork; the child installs its own when it records."""
         self._aside = self._handlers.in_force() if is_main_thread() else []
         for number in self._aside:
-            handle(number, signal.SIG_DFL)
+            handle(number, DEFAULT)
 
     def forked_in_parent(self) -> None:
         """Put our handlers back."""

@@ -9,6 +9,12 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal
 
 _LOCKING = ("metertap", "metertap_exporters", "metertap_instrumentation", "opentelemetry")
 """Packages whose locks a push may need."""
@@ -37,12 +43,14 @@ HARMLESS = frozenset(
 
 # Kept: `Endings` and `HiddenHandlers` replace them by functions that push, or hide our handlers.
 _kill = os.kill
-handle, handler_of = signal.signal, signal.getsignal
+# Not the functions of `signal`: before Python 3.13 these call `repr` of the program's handler,
+# which may take long or raise.
+handle, handler_of, DEFAULT = _signal.signal, _signal.getsignal, _signal.SIG_DFL
 
 
 def die_by(number: int) -> None:
     """End the process by the signal, as it would end without a handler."""
-    handle(number, signal.SIG_DFL)
+    handle(number, DEFAULT)
     _kill(os.getpid(), number)
 
 
@@ -64,7 +72,7 @@ def may_hold_locks(frame: FrameType | None) -> bool:
 
 def has_default_action(number: int) -> bool:
     """Return whether the signal is neither handled nor ignored, in Python or below it."""
-    if handler_of(number) is not signal.SIG_DFL:
+    if handler_of(number) is not DEFAULT:
         return False
     with suppress(OSError, ValueError, IndexError):  # only Linux has the file
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
