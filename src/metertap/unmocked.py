@@ -27,22 +27,24 @@ else:
     """All that is in `os`; no module, because pyfakefs replaces those."""
 
 
-def _monotonic() -> Callable[[], float]:
-    if type(time.monotonic) is BuiltinFunctionType:
-        return time.monotonic
-    from importlib.machinery import BuiltinImporter
-    from importlib.util import module_from_spec
+def _of_time(name: str) -> Callable[[], float]:
+    found: Callable[[], float] = getattr(time, name)
+    if type(found) is not BuiltinFunctionType:
+        from importlib.machinery import BuiltinImporter
+        from importlib.util import module_from_spec
 
-    spec = BuiltinImporter.find_spec("time")
-    assert spec is not None
-    another = module_from_spec(spec)
-    BuiltinImporter.exec_module(another)
-    found: Callable[[], float] = another.monotonic
+        spec = BuiltinImporter.find_spec("time")
+        assert spec is not None
+        another = module_from_spec(spec)
+        BuiltinImporter.exec_module(another)
+        found = getattr(another, name)
     return found
 
 
 class unmocked:  # it is used as the modules are
     """Single functions: not as names of this module, which freezegun and pyfakefs replace too."""
 
-    monotonic = _monotonic()
+    monotonic = _of_time("monotonic")
+    perf_counter = _of_time("perf_counter")
+    time = _of_time("time")
     open = io.open

@@ -95,12 +95,19 @@ from contextlib import ExitStack
 from unittest import mock
 
 import metertap
+import opentelemetry.sdk.metrics.export  # which keeps the functions that it finds
 
 with ExitStack() as stack:
-    for it in [(builtins, "open"), (os, "lstat"), (time, "monotonic")]:
+    for it in [(builtins, "open"), (os, "lstat"), (time, "monotonic"), (time, "perf_counter")]:
         stack.enter_context(mock.patch.object(*it, side_effect=OSError(9, it[1])))
     tap = metertap.instrument(json_port=int(sys.argv[1]), announce=False)
-metertap.record_tool_call("price", True, 1.0)
+
+    @metertap.tool
+    def price():
+        return 3
+
+
+price()
 found = tap.snapshot()
 print(json.dumps({
     "calls": found["tool_metrics"]["price"]["total_calls"],

@@ -11,7 +11,6 @@ only fills in counts if no client inside has counted.
 
 from __future__ import annotations
 
-import time
 from contextvars import ContextVar
 from typing import Any
 
@@ -22,8 +21,9 @@ from metertap.costs.usage import copied
 from metertap.labels import as_label
 from metertap.measuring.calls import clock
 from metertap.state import is_enabled, recorder
+from metertap.unmocked import unmocked
 
-_now = time.time  # kept, as `clock` is: a program may replace the function in `time`
+_now = unmocked.time  # kept, as `clock` is: a program may replace the function in `time`
 CHAT, EMBEDDINGS, GENERATE, COMPLETION = "chat", "embeddings", "generate_content", "text_completion"
 """Values of `gen_ai.operation.name`."""
 UNKNOWN = "unknown"

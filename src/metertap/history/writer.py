@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +25,7 @@ _MOST_KEPT = 20_000
 """The most tallies that wait for a file that cannot be written; then intervals are joined."""
 _SLOW_SECONDS = 5.0
 """An operation on the file that takes longer is shown in the diagnosis as one that hangs."""
-_now = time.time
+_now = unmocked.time
 
 
 class HistoryWriter:

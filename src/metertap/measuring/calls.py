@@ -15,18 +15,18 @@ neither time nor memory grows with ended calls.
 from __future__ import annotations
 
 import sys
-import time
 from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 from metertap import faults
 from metertap.outcomes import Ending
 from metertap.recording.buffer import was_put
+from metertap.unmocked import unmocked
 
 if TYPE_CHECKING:
     from metertap.recording import ToolSeries
 
-clock = time.perf_counter
+clock = unmocked.perf_counter
 
 Frame = list[Any]
 """One call, as a list with the entries below. `functions` makes frames of the first five only."""

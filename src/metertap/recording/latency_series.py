@@ -12,6 +12,7 @@ from metertap import catalogue, faults, locks
 from metertap.labels import as_label
 from metertap.recording.buffer import CHUNK, Buffer, Delivery
 from metertap.recording.window import LatencyTotals, Run, Window
+from metertap.unmocked import unmocked
 
 if TYPE_CHECKING:
     from metertap.recording.percentiles import Percentiles
@@ -58,7 +59,7 @@ class LatencySeries(Buffer, Generic[F]):
         """When the last call ended, in Unix seconds."""
         ended = self.ended
         if ended is not None and (self._last_call is None or self._last_call[0] != ended):
-            self._last_call = (ended, time.time() - (time.perf_counter() - ended))
+            self._last_call = (ended, time.time() - (unmocked.perf_counter() - ended))
         return None if self._last_call is None else self._last_call[1]
 
     @property

@@ -7,7 +7,6 @@ one kind share a buffer, so that their durations stay in the order in which oper
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,12 +15,13 @@ from metertap import catalogue
 from metertap.recording.batch import Batch, Trace
 from metertap.recording.buffer import Delivery
 from metertap.recording.latency_series import LatencySeries, sums
+from metertap.unmocked import unmocked
 
 if TYPE_CHECKING:
     from metertap.recording.figures import OperationFigures
     from metertap.recording.percentiles import Percentiles
 
-clock = time.perf_counter
+clock = unmocked.perf_counter
 
 
 class DataPoint:

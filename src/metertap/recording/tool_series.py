@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from metertap.recording.batch import Batch, Trace
 from metertap.recording.buffer import Delivery
 from metertap.recording.latency_series import LatencySeries, sums
 from metertap.recording.window import Latencies, Run, run_of
+from metertap.unmocked import unmocked
 
 if TYPE_CHECKING:
     from metertap.recording.figures import ToolFigures
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from metertap.recording.weight_series import WeightSeries
 
 # Kept: a test of the program may replace the function in `time`, and count its calls.
-_clock = time.perf_counter
+_clock = unmocked.perf_counter
 _NONE = run_of(array("d"), 1.0)
 _NO_CALLS = dict.fromkeys(outcomes.ALL, 0)
 _WELL: tuple[str, str | None] = (outcomes.OK, None)
@@ -166,7 +166,7 @@ class ToolSeries(LatencySeries["ToolFigures"]):
             if latencies is None or record is None:
                 latencies, record = self._first_of_all()
             latencies.append(seconds)
-            record(seconds, time.perf_counter() if given is None else given)
+            record(seconds, _clock() if given is None else given)
         except Exception as error:
             faults.fault("record", error)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client  # noqa: F401  # a child forked while a thread imports it first could never import it
 import socket
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -153,7 +152,7 @@ class AlertWatch:
 
     def _look(self, evaluator: Evaluator) -> None:
         now = counters.read(self._recorder)
-        self._alerts = evaluator.evaluate(unmocked.monotonic(), time.time(), now)
+        self._alerts = evaluator.evaluate(unmocked.monotonic(), unmocked.time(), now)
         for receiver in self.receivers:
             with faults.guarded("alerts.tell"):
                 receiver.tell(self._alerts, self.sender())
