@@ -67,6 +67,9 @@ def test_a_misspelt_key_is_one_warning_with_a_suggestion(caplog: pytest.LogCaptu
         ("pyproject.toml", "[tool.metertap]\nwindow_size = = 5"),
         ("pyproject.toml", "tool.metertap = 5 # not a table of [tool.metertap]"),
         ("other.toml", "not toml"),
+        # The parser would take seconds for a long file, which somebody else may have put there.
+        ("pyproject.toml", "[tool.metertap]\nwindow_size = 7\n" + "# more\n" * 40_000),
+        ("other.toml", "window_size = 7\n" + "# more\n" * 40_000),
     ],
 )
 def test_a_broken_file_that_concerns_us_is_one_warning(

@@ -25,7 +25,8 @@ from metertap.settings.telling import warn_once
 
 VARIABLE = "METERTAP_CONFIG"
 DEFAULT = "pyproject.toml"
-_MOST_BYTES = 2**20
+_MOST_BYTES = 256 * 1024
+"""The longest file that is read: the parser takes two seconds for a megabyte of somebody else's."""
 _EMPTY: Mapping[str, Any] = {}
 _DEEP = r"""(?m)(?:^|[\[{,])[ \t]*(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}"""
 """A key with more parts than any real table has."""
@@ -84,7 +85,7 @@ def expanded(named: str) -> Path:
 def load(named: str) -> dict[str, Any]:
     """Read the file for a command that needs it. Raises the error that prevents it."""
     path = expanded(named or DEFAULT)
-    return _table(path, _text(path)) or {}
+    return _table(path, _text(_content(path))) or {}
 
 
 def _beside(folder: Path) -> Iterator[Path]:
@@ -124,14 +125,14 @@ def _is_written_by_owner(path: Path, code: Path | None = None) -> bool:
 
 def _read(path: Path, variable: str = "") -> dict[str, Any] | None:
     """Read the table of the file, if it has one. `variable` names the file in a warning."""
-    text = ""
+    content = b""
     try:
-        text = _text(path)
-        if variable or "metertap" in text:  # importing the parser takes time
-            return _table(path, text)
+        content = _content(path)
+        if variable or b"metertap" in content:  # importing the parser takes time
+            return _table(path, _text(content))
     except Exception as error:
         # The program's own pyproject.toml may be missing or broken, which is not our concern.
-        if variable or "[tool.metertap" in text:
+        if variable or b"[tool.metertap" in content:
             warn_once(
                 "configuration file",
                 "%s%s cannot be read (%s) and is ignored",
@@ -142,17 +143,23 @@ def _read(path: Path, variable: str = "") -> dict[str, Any] | None:
     return None
 
 
-def _text(path: Path) -> str:
-    """Read a file that anybody may have written. Raises OSError and ValueError.
+def _content(path: Path) -> bytes:
+    """Read a file that anybody may have written, a byte more than the longest that may be parsed.
 
-    A link may lead to an endless device, a pipe, or stdin. The parser takes minutes for a key of
-    thousands of parts.
+    A link may lead to an endless device, a pipe, or stdin. Raises OSError.
     """
     with regular.opened(path) as file:
-        found = file.read(_MOST_BYTES + 1)
-    if len(found) > _MOST_BYTES:
-        raise ValueError(f"it is longer than {_MOST_BYTES >> 20} MB")
-    text = found.decode("utf-8")
+        return file.read(_MOST_BYTES + 1)
+
+
+def _text(content: bytes) -> str:
+    """Return the text of a file that can be parsed in a moment; for others raise ValueError.
+
+    The parser takes minutes for a key of thousands of parts.
+    """
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"it is longer than {_MOST_BYTES >> 10} kB")
+    text = content.decode("utf-8")
     if re.search(_DEEP, text):
         raise ValueError("a key has too many parts")
     return text
