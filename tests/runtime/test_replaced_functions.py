@@ -123,6 +123,8 @@ from unittest import mock
 
 import metertap
 
+with mock.patch.object(socket, "socket"):
+    import metertap.native
 tap = metertap.instrument(json_port=int(sys.argv[1]), announce=False)
 metertap.record_tool_call("price", True, 1.0)
 ask = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{sys.argv[1]}/metrics', timeout=60)"
