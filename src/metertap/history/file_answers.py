@@ -16,8 +16,8 @@ from metertap.history.tally import Tally, decompress, tallies
 
 _FEWEST_PERIODS = 20
 """The fewest rows of an answer: its first period may begin that much too early."""
-_MOST_TIMES = 500
-"""The most bytes of decompressed rows for each byte of the file: ours have at most 400."""
+_MOST_TIMES = 700
+"""The most bytes of decompressed rows for each byte of the file: ours have less than 500."""
 _MORE_BYTES = 64 * 2**20
 """The bytes of decompressed rows that an answer may read in addition."""
 _OF_LINES = 10
