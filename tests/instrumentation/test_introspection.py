@@ -33,6 +33,12 @@ ASKED: dict[str, Callable[[Any], Any]] = {
 IN_VAIN = {
     # LangChain asks which function it is, so that it has to be a plain one.
     ("isasyncgenfunction", "langchain_core.language_models.chat_models:BaseChatModel._astream"),
+    # A type checker such as beartype would not check the function that the object wraps.
+    *(
+        (asked, f"cachetools._decorator:_{kind}Mixin.__call__")
+        for asked in ("unwrap", "getsource")
+        for kind in ("Basic", "Info", "Locked", "LockedInfo", "Condition", "ConditionInfo")
+    ),
 }
 """What is not answered alike, and why."""
 SLOW = {"models.anthropic", "models.google_genai", "models.litellm"}
