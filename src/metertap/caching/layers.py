@@ -82,7 +82,5 @@ class counting(setting):  # lower case, too
 
 def left(context: object) -> None:
     """Restore what a context has set, if an interrupt came before it could do so itself."""
-    if isinstance(context, counting):
-        counting.__exit__(context)
-    elif isinstance(context, setting):
-        setting.__exit__(context)
+    if isinstance(context, setting):
+        context.__exit__()
