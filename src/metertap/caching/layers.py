@@ -81,6 +81,11 @@ class counting(setting):  # lower case, too
 
 
 def left(context: object) -> None:
-    """Restore what a context has set, if an interrupt came before it could do so itself."""
-    if isinstance(context, setting):
-        context.__exit__()
+    """Restore what a context has set, if an interrupt came before it could do so itself.
+
+    Not by the method of its own class, which may have counted a lookup already.
+    """
+    if isinstance(context, counting):
+        counting.__exit__(context)
+    elif isinstance(context, setting):
+        setting.__exit__(context)
