@@ -35,7 +35,7 @@ from metertap.caching.adapter import (
 )
 from metertap.caching.layers import layer, leave_layer, setting
 from metertap.caching.meters import ObjectMeters
-from metertap.caching.names import KEEPERS
+from metertap.caching.qualified_names import KEEPERS
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Live
 from metertap.patching.tracebacks import hide_frame

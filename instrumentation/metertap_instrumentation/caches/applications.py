@@ -17,7 +17,7 @@ from importlib import metadata
 from itertools import chain
 from typing import Any
 
-from metertap.caching.names import attribute_of, names_of
+from metertap.caching.qualified_names import attribute_of, names_of
 from metertap.variables import variables_of
 
 _MAIN = frozenset({"__main__", "__mp_main__"})

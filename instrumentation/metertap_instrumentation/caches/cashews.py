@@ -29,7 +29,7 @@ from metertap import faults
 from metertap.caching.adapter import Asked, counts, stand_ins
 from metertap.caching.layers import by, counting, layer, leave_layer, left
 from metertap.caching.meters import ObjectMeters
-from metertap.caching.names import KEEPERS
+from metertap.caching.qualified_names import KEEPERS
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Live
 from metertap.patching.tracebacks import hide_frame

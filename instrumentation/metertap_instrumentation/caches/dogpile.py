@@ -27,7 +27,7 @@ from metertap.caching.adapter import after, counts, is_own, stand_ins, within
 from metertap.caching.getting import gets
 from metertap.caching.layers import layer, setting
 from metertap.caching.meters import ObjectMeters
-from metertap.caching.names import KEEPERS
+from metertap.caching.qualified_names import KEEPERS
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.targets import Live, Make, stand_in
 from metertap_instrumentation.instrumentation import Instrumentation

@@ -16,7 +16,7 @@ from metertap import faults
 from metertap.caching.adapter import is_own
 from metertap.caching.layers import by, layer
 from metertap.caching.meters import ObjectMeter, ObjectMeters
-from metertap.caching.names import KEEPERS
+from metertap.caching.qualified_names import KEEPERS
 from metertap.costs import reuse
 from metertap.patching.parameters import shaped
 from metertap.patching.targets import Live, Make

@@ -11,7 +11,7 @@ from typing import Any
 from metertap import faults
 from metertap.caching.adapter import after
 from metertap.caching.meters import ObjectMeter, ObjectMeters
-from metertap.caching.names import KEEPERS
+from metertap.caching.qualified_names import KEEPERS
 from metertap.patching.patch_set import PatchSet
 from metertap.patching.subclasses import instances
 from metertap.recording.cache_series import EVICTIONS

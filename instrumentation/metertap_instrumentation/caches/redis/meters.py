@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from metertap.caching.adapter import after
 from metertap.caching.meters import NAMES, ObjectMeter, ObjectMeters
-from metertap.caching.names import KEEPERS
+from metertap.caching.qualified_names import KEEPERS
 from metertap.recording.cache_series import CacheSeries
 
 _parents: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
